@@ -1,0 +1,24 @@
+"""Figures for the pages and the notebooks: in the reader's language, for light and dark."""
+
+from vlm_history.plots.charts import Bar, bars, points, word_table
+from vlm_history.plots.output import Card, Shown, gallery, picture, show, table, values
+from vlm_history.plots.style import DARK, LIGHT, Theme, language, say
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "Bar",
+    "Card",
+    "Shown",
+    "Theme",
+    "bars",
+    "gallery",
+    "language",
+    "picture",
+    "points",
+    "say",
+    "show",
+    "table",
+    "values",
+    "word_table",
+]
