@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vlm_history.errors import InputError
 
@@ -81,7 +81,7 @@ def themed(theme: Theme) -> Iterator[None]:
     import matplotlib
 
     _register_font()
-    settings = {
+    settings: Any = {
         "font.family": [FONT, "DejaVu Sans"],
         "font.size": 11,
         "axes.unicode_minus": False,
