@@ -1,0 +1,1 @@
+"""Training: one loop (`loop`), and one recipe a system (`recipes`)."""
