@@ -262,21 +262,13 @@ class Reader:
             language: [(template, _pattern(template, language)) for template in TEMPLATES[language]]
             for language in LANGUAGES
         }
-        self._mention = {
-            language: re.compile(
-                ("(?<!\\w)" if language == "en" else "(?<![가-힣])")
-                + "(?:"
-                + "|".join(
-                    sorted(
-                        map(re.escape, {*lookup, *(self._plurals if language == "en" else ())}),
-                        key=lambda n: (-len(n), n),
-                    )
-                )
-                + ")"
-                + ("(?!\\w)" if language == "en" else "")
-            )
-            for language, lookup in self._lookup.items()
-        }
+        # 개 is a dog, and a counter after a number; longer names are tried before those that they begin with.
+        before = {"en": r"(?<!\w)", "ko": r"(?<![가-힣])(?<!한 )(?<!두 )(?<!세 )(?<!네 )"}
+        after = {"en": r"(?!\w)", "ko": ""}
+        self._mention = {}
+        for language, lookup in self._lookup.items():
+            said = sorted({*lookup, *(self._plurals if language == "en" else ())}, key=lambda n: (-len(n), n))
+            self._mention[language] = re.compile(f"{before[language]}(?:{'|'.join(said)}){after[language]}")
 
     def _read(self, text: str, language: str) -> Mention | None:
         """A noun phrase with or without article and size -> the mention."""
@@ -365,7 +357,9 @@ def _pattern(template: Template, language: str) -> re.Pattern[str]:
             )  # fmt: skip
             return counted_name + (f"(?:{particle.replace('/', '|')})" if particle else "")
         ending = f"(?:{form.replace('/', '|')})" if form and "/" in form else ""
-        return f"(?P<{name}>.+?)" + ending
+        # the size first, lest the 은 of 작은 be taken for a particle
+        size = "(?:(?:큰|작은) )?" if language == "ko" else ""
+        return f"(?P<{name}>{size}.+?)" + ending
 
     pieces, at = [], 0
     for match in _GAP.finditer(template.text):

@@ -97,7 +97,7 @@ def questions(scene: Scene, language: str) -> list[Question]:
         number = len(scene.things)
         asked.append(
             Question(
-                "how_many", "물건이 모두 몇 개 있나요?", f"{NUMBERS['ko'][number]} 개", ("all", str(number))
+                "how_many", "모두 몇 가지가 있나요?", f"{NUMBERS['ko'][number]} 가지", ("all", str(number))
             )
             if korean
             else Question(
@@ -187,7 +187,7 @@ def dialogue(scene: Scene, language: str) -> list[tuple[str, str]]:
         if korean:
             return [
                 ("무엇이 보이나요?", f"{josa(told, '이/가')} 보입니다."),
-                ("모두 몇 개인가요?", f"{NUMBERS['ko'][number]} 개입니다."),
+                ("모두 몇 가지인가요?", f"{NUMBERS['ko'][number]} 가지입니다."),
             ]
         return [("what do you see?", f"I see {told}."), ("how many is that?", f"{NUMBERS['en'][number]}.")]
     kind = category_name(first, language)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vlm_history.errors import InputError
 from vlm_history.world import splits
-from vlm_history.world.artwork import ARTISTS, Artwork, read_pack, shipped, textures
+from vlm_history.world.artwork import ARTISTS, DATA, VENDOR, Artwork, read_pack, shipped
 from vlm_history.world.compose import (
     MAX_ANGLE,
     PATTERNS,
@@ -173,7 +173,8 @@ class World:
 
     @cached_property
     def _photos(self) -> Pixels:
-        tiles = textures()
+        with np.load(DATA / "textures.npz", allow_pickle=False) as file:
+            tiles = file["pattern"]
         return pack(np.concatenate([tiles, np.full((*tiles.shape[:3], 1), 255, np.uint8)], axis=3))
 
     def _open(self, artist: str) -> None:
@@ -267,7 +268,7 @@ class World:
                 if len(chosen) == wanted:
                     return chosen
         raise InputError(
-            f"expected artwork of at least {wanted} concepts for such a scene, got {len(pool)}; add drawings to the pack"
+            f"expected artwork of at least {wanted} concepts for such a scene, got {len(pool)}; add drawings"
         )
 
     def scene(
@@ -361,10 +362,10 @@ class World:
     def _background(self, kind: str, draw: _Draw) -> Background:
         patterns = len(self._photos) if kind == "photo" else len(PATTERNS[kind])
         pattern = int(draw() * patterns)
-        low = (int(draw() * 256), int(draw() * 256), int(draw() * 256))
-        step = [int(draw() * 97) - 48 for _ in range(3)]
-        high = tuple(min(255, max(0, c + d)) for c, d in zip(low, step, strict=True))
-        return Background(kind, pattern, low, (high[0], high[1], high[2]))
+        light = 30 + int(draw() * 206)  # a muted colour: one lightness, each channel a little off it
+        low = [min(255, max(0, light + int(draw() * 121) - 60)) for _ in range(3)]
+        high = [min(255, max(0, c + int(draw() * 81) - 40)) for c in low]
+        return Background(kind, pattern, (low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
     def render(self, scenes: Sequence[Scene]) -> NDArray[np.uint8]:
         """Draw scenes, all together: (scenes, 64, 64, 3) bytes."""
@@ -392,7 +393,7 @@ def _choose_artist(artists: Sequence[str], lot: float) -> str:
     """One artist, each *vendor* as likely as the next: the two finishes of fluent are one drawing."""
     vendors: dict[str, list[str]] = {}
     for artist in artists:
-        vendors.setdefault(artist.split("-")[0] if artist.startswith("fluent") else artist, []).append(artist)
+        vendors.setdefault(VENDOR.get(artist, artist), []).append(artist)
     groups = list(vendors.values())
     place = lot * len(groups)
     group = groups[int(place)]
