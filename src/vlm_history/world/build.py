@@ -1,0 +1,500 @@
+"""Make the world's data from what the artists published: `python -m vlm_history.world.build`.
+
+The artwork comes as npm packages of SVG icons (Iconify), names and keywords from emojibase-data, textures from the
+photographs that scikit-image ships. Every source is pinned by its sha256, and the same sources give the same files,
+byte for byte. Needs the extra `artwork`, and npm unless `--tarballs` names a folder with the packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from vlm_history.errors import InputError
+from vlm_history.world.concepts import CATEGORIES, canonical
+
+HERE = Path(__file__).parent
+SIZE = 64
+MARGIN = 1  # transparent pixels on each side of the longer edge
+
+#: Licences that may not enter the package: share-alike would bind everything built on it.
+FORBIDDEN_LICENCE = re.compile(r"-SA\b|-NC\b|-ND\b|GPL", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Source:
+    package: str
+    version: str
+    sha256: str
+    licence: str
+
+    @property
+    def tarball(self) -> str:
+        return f"{self.package.lstrip('@').replace('/', '-')}-{self.version}.tgz"
+
+
+EMOJIBASE = Source(
+    "emojibase-data", "17.0.0", "d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a", "MIT"
+)
+SOURCES = {
+    "twemoji": Source(
+        "@iconify-json/twemoji",
+        "1.2.5",
+        "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7",
+        "CC-BY-4.0",
+    ),
+    "noto": Source(
+        "@iconify-json/noto",
+        "1.2.9",
+        "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad",
+        "Apache-2.0",
+    ),
+    "fluent-flat": Source(
+        "@iconify-json/fluent-emoji-flat",
+        "1.2.6",
+        "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175",
+        "MIT",
+    ),
+    "fluent-gradient": Source(
+        "@iconify-json/fluent-emoji",
+        "1.2.7",
+        "8044210dbf11e016d4de85f15d01a243423bd832457e7e2491df1b751c0e272b",
+        "MIT",
+    ),
+    "emojione": Source(
+        "@iconify-json/emojione",
+        "1.2.3",
+        "26a14f44284407e8bcde91799388dca2bfd91dbcd55a97f425524a1c5b73610e",
+        "CC-BY-4.0",
+    ),
+    "noto-v1": Source(
+        "@iconify-json/noto-v1",
+        "1.2.5",
+        "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37",
+        "Apache-2.0",
+    ),
+}
+#: Those who must have drawn every concept.
+COMPLETE = ("twemoji", "noto", "fluent-flat", "fluent-gradient")
+#: Sets that ship no table from code to icon name, and whose table to borrow: one drawing, same names.
+BORROW = {"fluent-gradient": "fluent-flat", "emojione": "twemoji", "noto-v1": "noto"}
+#: The last Emoji version that a discontinued set drew. A later concept that finds its name there has found
+#: something else (`cricket` is the game in both, and the insect came a version later).
+LAST_VERSION = {"emojione": 4, "noto-v1": 4}
+#: Pictures that a look at the contact sheet refused: (artist, code) -> why.
+REFUSED: dict[tuple[str, str], str] = {}
+
+
+# --- sources -----------------------------------------------------------------------------------------------------
+
+
+def obtain(source: Source, folder: Path | None, scratch: Path) -> Path:
+    """The tarball of a source, from `folder` or from npm; `InputError` unless its sha256 is the pinned one."""
+    if folder is not None:
+        path = folder / source.tarball
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; `npm pack {source.package}@{source.version}` makes it")
+    else:
+        npm = shutil.which("npm")
+        if npm is None:
+            raise InputError("npm is not installed; install Node.js, or give --tarballs DIR")
+        command = [npm, "pack", f"{source.package}@{source.version}", "--silent", "--pack-destination", str(scratch)]
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+        path = scratch / source.tarball
+        if done.returncode or not path.is_file():
+            raise InputError(f"npm pack {source.package}@{source.version} failed: {done.stderr.strip()}")
+    got = hashlib.sha256(path.read_bytes()).hexdigest()
+    if got != source.sha256:
+        raise InputError(
+            f"{path.name}: sha256 is {got}, expected {source.sha256}; the file is damaged or not the pinned version"
+        )
+    return path
+
+
+def members(tarball: Path, names: Iterable[str]) -> dict[str, Any]:
+    """The JSON files `package/NAME` of a tarball; nothing is written to disk."""
+    found: dict[str, Any] = {}
+    with tarfile.open(tarball) as archive:
+        for name in names:
+            file = archive.extractfile(f"package/{name}")
+            assert file is not None, name
+            found[name] = json.load(file)
+    return found
+
+
+class IconSet:
+    """One artist's icons, found by name or by code."""
+
+    def __init__(self, icons: dict[str, Any], chars: dict[str, str]):
+        self.icons: dict[str, Any] = icons["icons"]
+        self.aliases: dict[str, Any] = icons.get("aliases", {})
+        self.width: int = icons.get("width", 16)
+        self.height: int = icons.get("height", 16)
+        self.chars = {canonical(code): name for code, name in chars.items()}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.icons or self.alias(name) is not None
+
+    def alias(self, name: str) -> str | None:
+        # An alias that mirrors or turns its parent would need drawing differently: none is needed, none is used.
+        entry = self.aliases.get(name)
+        return entry["parent"] if entry is not None and set(entry) == {"parent"} else None
+
+    def relatives(self, name: str) -> list[str]:
+        """A name, what it is an alias of, and what is an alias of either."""
+        parent = self.alias(name) or name
+        return [name, parent, *sorted(other for other, entry in self.aliases.items() if entry["parent"] == parent)]
+
+    def body(self, name: str) -> tuple[str, tuple[float, float, float, float]]:
+        """SVG content of an icon and its view box (left, top, width, height)."""
+        icon = self.icons.get(name) or self.icons[self.alias(name) or name]
+        box = (icon.get("left", 0), icon.get("top", 0), icon.get("width", self.width), icon.get("height", self.height))
+        return icon["body"], box
+
+
+def find(artist: str, sets: dict[str, IconSet], entry: dict[str, Any]) -> str | None:
+    """The name of the icon with which an artist draws an emojibase entry, or None."""
+    code, own = canonical(entry["hexcode"]), sets[artist]
+    if (artist, code) in REFUSED or entry["version"] > LAST_VERSION.get(artist, 99):
+        return None
+    if own.chars:
+        name = own.chars.get(code)
+        return name if name is not None and name in own else None
+    lender = sets.get(BORROW[artist])
+    if lender is None or code not in lender.chars:
+        return None
+    names = lender.relatives(lender.chars[code])
+    for name in names:
+        if name in own:
+            return name
+    return None
+
+
+# --- drawing -----------------------------------------------------------------------------------------------------
+
+
+def render(body: str, box: tuple[float, float, float, float], size: int) -> np.ndarray:
+    """Rasterise the part `box` of an SVG body, centred in a square: uint8 (size, size, 4), straight alpha."""
+    import resvg_py
+
+    left, top, width, height = box
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'width="{size}" height="{size}" viewBox="{left:g} {top:g} {width:g} {height:g}">{body}</svg>'
+    )
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
+    rgba = np.array(Image.open(io.BytesIO(png)).convert("RGBA"))
+    rgba[rgba[..., 3] == 0] = 0  # colour under full transparency means nothing: one value, so that files repeat
+    return rgba
+
+
+def draw(body: str, box: tuple[float, float, float, float]) -> np.ndarray:
+    """An icon cropped to what is visible of it, aspect kept, centred with a margin: uint8 (64, 64, 4)."""
+    left, top, width, height = box
+    fine = 256
+    side = max(width, height)
+    square = (left - (side - width) / 2, top - (side - height) / 2, side, side)
+    alpha = render(body, square, fine)[..., 3] > 16
+    if not alpha.any():
+        raise InputError("an icon came out empty; is resvg-py the pinned version?")
+    rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
+    scale = side / fine
+    top, bottom = square[1] + rows[0] * scale, square[1] + (rows[-1] + 1) * scale
+    left, right = square[0] + columns[0] * scale, square[0] + (columns[-1] + 1) * scale
+    side = max(bottom - top, right - left) * SIZE / (SIZE - 2 * MARGIN)
+    x, y = (left + right - side) / 2, (top + bottom - side) / 2
+    return render(body, (round(x, 4), round(y, 4), round(side, 4), round(side, 4)), SIZE)
+
+
+# --- textures ----------------------------------------------------------------------------------------------------
+
+#: Photographs in scikit-image that are CC0 or in the public domain: file -> sha256.
+PHOTOGRAPHS = {
+    "astronaut.png": "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+    "brick.png": "7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf",
+    "camera.png": "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a",
+    "chelsea.png": "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
+    "coffee.png": "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
+    "grass.png": "b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89",
+    "gravel.png": "c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12",
+    "hubble_deep_field.jpg": "3a19c5dd8a927a9334bb1229a6d63711b1c0c767fb27e2286e7c84a3e2c2f5f4",
+    "rocket.jpg": "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
+}
+#: name, photograph, left, top, side of the square that is cut out, and a tint for the grey ones.
+TILES: tuple[tuple[str, str, int, int, int, tuple[int, int, int] | None], ...] = (
+    ("brick-red", "brick.png", 0, 0, 256, (186, 106, 84)),
+    ("brick-sand", "brick.png", 200, 150, 300, (206, 178, 140)),
+    ("brick-grey", "brick.png", 120, 220, 280, None),
+    ("brick-white", "brick.png", 0, 200, 300, (226, 222, 214)),
+    ("grass-green", "grass.png", 0, 0, 256, (104, 148, 74)),
+    ("grass-spring", "grass.png", 250, 100, 256, (150, 186, 96)),
+    ("grass-dry", "grass.png", 60, 250, 256, (190, 172, 108)),
+    ("grass-moss", "grass.png", 200, 240, 200, (96, 122, 84)),
+    ("gravel-grey", "gravel.png", 0, 0, 256, None),
+    ("gravel-sand", "gravel.png", 256, 0, 256, (206, 184, 148)),
+    ("gravel-slate", "gravel.png", 0, 256, 256, (122, 134, 148)),
+    ("gravel-clay", "gravel.png", 200, 200, 300, (178, 134, 110)),
+    ("fur-back", "chelsea.png", 300, 0, 140, None),
+    ("fur-brow", "chelsea.png", 160, 0, 100, None),
+    ("fur-neck", "chelsea.png", 20, 190, 105, None),
+    ("wood-left", "coffee.png", 0, 0, 120, None),
+    ("wood-right", "coffee.png", 470, 0, 130, None),
+    ("wood-bottom", "coffee.png", 0, 290, 110, None),
+    ("wood-corner", "coffee.png", 490, 270, 110, None),
+    ("sky-dusk", "rocket.jpg", 0, 0, 200, None),
+    ("sky-glow", "rocket.jpg", 400, 60, 220, None),
+    ("sky-smoke", "rocket.jpg", 180, 280, 140, None),
+    ("stars-one", "hubble_deep_field.jpg", 0, 0, 300, None),
+    ("stars-two", "hubble_deep_field.jpg", 500, 100, 300, None),
+    ("stars-three", "hubble_deep_field.jpg", 200, 520, 340, None),
+    ("lawn-one", "camera.png", 0, 400, 112, (132, 156, 104)),
+    ("lawn-two", "camera.png", 390, 400, 112, (170, 164, 120)),
+    ("cloth-orange", "astronaut.png", 300, 380, 120, None),
+    ("cloth-flag", "astronaut.png", 0, 60, 110, None),
+)
+
+
+def texture(photograph: np.ndarray, left: int, top: int, side: int, tint: tuple[int, int, int] | None) -> np.ndarray:
+    """A background tile: a square of a photograph, downsized, its contrast kept low: uint8 (64, 64, 3)."""
+    height, width = photograph.shape[:2]
+    assert 0 <= left and 0 <= top and left + side <= width and top + side <= height, (left, top, side, width, height)
+    cut = Image.fromarray(photograph[top : top + side, left : left + side]).convert("RGB")
+    tile = np.asarray(cut.resize((SIZE, SIZE), Image.Resampling.BOX), dtype=np.float64)
+    mean = tile.mean(axis=(0, 1))
+    if tint is not None:
+        tile = tile.mean(axis=2, keepdims=True)
+        tile = tile - tile.mean() + np.array(tint, dtype=np.float64)
+        mean = np.array(tint, dtype=np.float64)
+    spread = float((tile - mean).std())
+    tile = mean + (tile - mean) * min(1.0, 22.0 / max(spread, 1e-6))
+    return np.clip(np.rint(tile), 0, 255).astype(np.uint8)
+
+
+def textures() -> dict[str, np.ndarray]:
+    import skimage
+
+    folder = Path(skimage.__file__).parent / "data"
+    photographs = {}
+    for name, expected in PHOTOGRAPHS.items():
+        data = (folder / name).read_bytes()
+        got = hashlib.sha256(data).hexdigest()
+        if got != expected:
+            raise InputError(f"scikit-image's {name}: sha256 is {got}, expected {expected}; install scikit-image 0.26")
+        photographs[name] = np.asarray(Image.open(io.BytesIO(data)))
+    pattern = np.stack([texture(photographs[file], *where) for _, file, *where in TILES])  # type: ignore[arg-type]
+    return {"pattern": pattern, "name": np.array([name for name, *_ in TILES])}
+
+
+# --- names -------------------------------------------------------------------------------------------------------
+
+
+def plural_of(name: str) -> str:
+    """The regular English plural; irregular ones stand in names.toml."""
+    if re.search(r"(s|x|z|ch|sh)$", name):
+        return name + "es"
+    if re.search(r"[^aeiou]y$", name):
+        return name[:-1] + "ies"
+    return name + "s"
+
+
+def article_of(name: str, plural: str) -> str:
+    return "an" if name[0].lower() in "aeiou" else "a"
+
+
+def read_names(path: Path) -> dict[str, dict[str, str]]:
+    """The reviewed table: for each code the names, and what cannot be derived from them."""
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    rows: dict[str, dict[str, str]] = {}
+    for key, section in table.items():
+        if key not in CATEGORIES:
+            raise InputError(f"{path.name}: [{key}] is none of the categories {', '.join(CATEGORIES)}")
+        for code, row in section["names"].items():
+            if canonical(code) in rows:
+                raise InputError(f"{path.name}: {code} stands there twice")
+            ko, en, *rest = row
+            extra = dict(item.split("=", 1) for item in rest)
+            plural = extra.get("plural") or plural_of(en)
+            rows[canonical(code)] = {
+                "en": en,
+                "ko": ko,
+                "plural": plural,
+                "counter": extra.get("counter") or section["counter"],
+                "category": key,
+                "article": extra["article"] if "article" in extra else article_of(en, plural),
+            }
+    return rows
+
+
+def make_concepts(names: Path, emojibase: dict[str, Any]) -> dict[str, Any]:
+    """The content of concepts.json, in emojibase's order."""
+    rows = read_names(names)
+    english = {canonical(entry["hexcode"]): entry for entry in emojibase["en/data.json"]}
+    korean = {canonical(entry["hexcode"]): entry for entry in emojibase["ko/data.json"]}
+    if unknown := sorted(set(rows) - set(english)):
+        raise InputError(f"{names.name}: no emoji has the code {unknown[0]}")
+    concepts = []
+    for code, entry in sorted(english.items(), key=lambda item: item[1].get("order", 0)):
+        if code in rows:
+            row = rows[code]
+            keywords = {
+                f"keywords_{language}": [
+                    tag for tag in dict.fromkeys(table[code].get("tags", ())) if tag != row[language]
+                ]
+                for language, table in (("en", english), ("ko", korean))
+            }
+            concepts.append({"hexcode": entry["hexcode"], **row, **keywords})
+    return {"concepts": concepts}
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
+    """An npz without the time of day in it: the same arrays give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.create_system, info.external_attr = 3, 0o644 << 16
+            archive.writestr(info, member.getvalue(), compresslevel=9)
+    return buffer.getvalue()
+
+
+def digest(arrays: dict[str, np.ndarray]) -> str:
+    """sha256 of what a pack holds, whatever compressed it."""
+    state = hashlib.sha256()
+    for name, array in arrays.items():
+        state.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        state.update(np.ascontiguousarray(array).tobytes())
+    return state.hexdigest()
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write beside, then rename: a half-written file is never seen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    beside.write_bytes(data)
+    beside.replace(path)
+
+
+def json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def build(
+    out: Path, tarballs: Path | None = None, names: Path = HERE / "names.toml", only: int | None = None
+) -> dict[str, dict[str, np.ndarray]]:
+    """Write concepts.json, artwork/*.npz, textures.npz and manifest.json into `out`; `only` takes the first few."""
+    with tempfile.TemporaryDirectory() as scratch:
+        fetch = functools.partial(obtain, folder=tarballs, scratch=Path(scratch))
+        emojibase = members(fetch(EMOJIBASE), ("en/data.json", "ko/data.json"))
+        sets = {}
+        for artist, source in SOURCES.items():
+            if FORBIDDEN_LICENCE.search(source.licence):
+                raise InputError(f"{source.package}: {source.licence} may not enter the package")
+            read = members(fetch(source), ("icons.json", "chars.json"))
+            sets[artist] = IconSet(read["icons.json"], read["chars.json"])
+
+    table = make_concepts(names, emojibase)
+    table["concepts"] = table["concepts"][:only]
+    entries = {entry["hexcode"]: entry for entry in emojibase["en/data.json"]}
+    packs: dict[str, dict[str, np.ndarray]] = {}
+    for artist, icons in sets.items():
+        pictures, codes = [], []
+        for concept in table["concepts"]:
+            name = find(artist, sets, entries[concept["hexcode"]])
+            if name is not None:
+                pictures.append(draw(*icons.body(name)))
+                codes.append(concept["hexcode"])
+            elif artist in COMPLETE:
+                raise InputError(f"{artist} has no picture of {concept['hexcode']} ({concept['en']})")
+        packs[artist] = {"rgba": np.stack(pictures), "hexcode": np.array(codes)}
+    photographs = textures()
+
+    files = {f"artwork/{artist}.npz": npz_bytes(pack) for artist, pack in packs.items()}
+    files["textures.npz"] = npz_bytes(photographs)
+    files["concepts.json"] = json_bytes(table)
+    contents = {f"artwork/{artist}.npz": digest(pack) for artist, pack in packs.items()}
+    contents["textures.npz"] = digest(photographs)
+    contents["concepts.json"] = hashlib.sha256(files["concepts.json"]).hexdigest()
+    manifest = {
+        "sources": {
+            source.package: {"version": source.version, "sha256": source.sha256, "licence": source.licence}
+            for source in (*SOURCES.values(), EMOJIBASE)
+        },
+        "contents": contents,
+    }
+    files["manifest.json"] = json_bytes(manifest)
+    for name, data in files.items():
+        write(out / name, data)
+    return packs
+
+
+def contact_sheets(folder: Path, data: Path, font: Path | None) -> None:
+    """One row of pictures a concept, an artist a column, its names below: to be looked at by a person."""
+    table = json.loads((data / "concepts.json").read_text(encoding="utf-8"))["concepts"]
+    packs = {}
+    for artist in SOURCES:
+        with np.load(data / "artwork" / f"{artist}.npz") as pack:
+            packs[artist] = dict(zip(pack["hexcode"].tolist(), pack["rgba"], strict=True))
+    letters: Any = ImageFont.truetype(str(font), 13) if font else ImageFont.load_default()
+    cell, gap, across, down = SIZE, 4, 5, 10
+    wide, high = len(packs) * cell + gap * 4, cell + 22
+    folder.mkdir(parents=True, exist_ok=True)
+    for page in range(0, len(table), across * down):
+        sheet = Image.new("RGB", (across * wide, down * high), "white")
+        pen = ImageDraw.Draw(sheet)
+        for i, concept in enumerate(table[page : page + across * down]):
+            x, y = (i % across) * wide, (i // across) * high
+            for column, pack in enumerate(packs.values()):
+                if concept["hexcode"] in pack:
+                    picture = Image.fromarray(pack[concept["hexcode"]])
+                    sheet.paste(picture, (x + column * cell, y), picture)
+            text = f"{concept['ko']} ({concept['counter']}) · {concept['article']} {concept['en']} / {concept['plural']}"
+            pen.text((x + 2, y + cell + 2), f"{text} · {concept['category']}", fill="black", font=letters)
+        sheet.save(folder / f"sheet-{page // (across * down):02d}.png")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m vlm_history.world.build", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--tarballs", type=Path, metavar="DIR", help="folder with the npm packages (default: npm pack)")
+    parser.add_argument("--out", type=Path, metavar="DIR", default=HERE / "data", help="where the data goes")
+    parser.add_argument("--contact-sheet", type=Path, metavar="DIR", help="also draw contact sheets there")
+    parser.add_argument("--font", type=Path, metavar="FILE", help="a Hangul font for the contact sheets")
+    options = parser.parse_args(argv)
+    try:
+        packs = build(options.out, options.tarballs)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.contact_sheet:
+        contact_sheets(options.contact_sheet, options.out, options.font)
+    for artist, pack in packs.items():
+        size = (options.out / "artwork" / f"{artist}.npz").stat().st_size
+        print(f"{artist:16} {len(pack['hexcode']):4} pictures {size / 2**20:6.2f} MiB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
