@@ -34,8 +34,8 @@ plots.values(
     concepts=len(world.concepts),
     artists=len(set(world.artists)),
     categories=len(categories),
-    templates_ko=len(world.scene("cat", "apple", relation="left").captions("ko")),
-    templates_en=len(world.scene("cat", "apple", relation="left").captions("en")),
+    templates_ko=len(world.scene("cat", "banana", relation="left").captions("ko")),
+    templates_en=len(world.scene("cat", "banana", relation="left").captions("en")),
 )
 
 # %% name="kinds"
@@ -55,7 +55,7 @@ plots.gallery(
 )
 
 # %% name="by-hand"
-scene = world.scene("고양이", "사과", relation="left", artist="noto", background="photo", seed=3)
+scene = world.scene("고양이", "바나나", relation="left", artist="noto", background="photo", seed=3)
 
 plots.picture(scene.image(), alt=scene.caption(reader), caption=scene.caption(reader))
 
@@ -99,7 +99,7 @@ plots.gallery(
 def sheet(theme):
     from matplotlib import pyplot
 
-    shown = ["고양이", "사과", "자전거", "기타", "우산", "문어", "나비", "피자"]
+    shown = ["고양이", "바나나", "자전거", "기타", "우산", "문어", "나비", "피자"]
     figure, axes = pyplot.subplots(
         len(world.artists), len(shown), figsize=(6.6, 0.8 * len(world.artists)), layout="constrained"
     )
