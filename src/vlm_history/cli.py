@@ -1,0 +1,194 @@
+"""The command line: `vlm-history caption | train | exam | world`.
+
+Bad input is answered in one line, with exit code 2; heavy imports wait until a command needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlm_history import __version__
+from vlm_history.errors import InputError
+from vlm_history.systems import find, load, load_from, systems
+
+LANGUAGES = ("ko", "en")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+_positive.__name__ = "positive whole number"  # argparse names the type in its message
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vlm-history", description="The history of vision-language models, every model of it running."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    caption = commands.add_parser("caption", help="say what is in a picture")
+    caption.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
+    caption.add_argument("--system", default="show-and-tell", metavar="SYSTEM", help="default: %(default)s")
+    caption.add_argument("--weights", type=Path, metavar="DIR", help="weights of your own training")
+    caption.add_argument("--language", choices=LANGUAGES, default="ko", help="default: %(default)s")
+    caption.add_argument("--beam", type=_positive, default=3, help="width of the beam search; default: %(default)s")
+    caption.set_defaults(run=_caption)
+
+    train = commands.add_parser("train", help="train a system: the recipe that made the shipped weights")
+    train.add_argument("system", metavar="SYSTEM", help=f"one of: {', '.join(systems())}")
+    train.add_argument("--quick", action="store_true", help="a short run that shows learning")
+    train.add_argument("--out", type=Path, metavar="DIR", help="default: runs/SYSTEM, or runs/SYSTEM-quick")
+    train.add_argument("--anew", action="store_true", help="start anew instead of going on where training stopped")
+    train.add_argument("--exam-n", type=int, default=1000, metavar="N",
+                       help="scenes a sheet in the exam after the full recipe; 0 for none; default: %(default)s")  # fmt: skip
+    train.set_defaults(run=_train)
+
+    exam = commands.add_parser("exam", help="let systems sit the exam")
+    exam.add_argument("systems", nargs="*", metavar="SYSTEM", help="default: all with shipped weights")
+    exam.add_argument("--artwork", type=Path, metavar="PACK.npz", help="draw the scenes with a pack of your own")
+    exam.add_argument("--json", type=Path, metavar="FILE", help="write the report there as well")
+    exam.add_argument("--weights", type=Path, metavar="DIR", help="weights of your own training, for one SYSTEM")
+    exam.add_argument("--card", action="store_true", help="write the scores on the card beside those weights, too")
+    exam.add_argument("--n", type=_positive, default=1000, help="scenes a sheet; default: %(default)s")
+    exam.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    exam.add_argument("--beam", type=_positive, default=3, help="default: %(default)s")
+    exam.set_defaults(run=_exam)
+
+    world = commands.add_parser("world", help="look at the world").add_subparsers(
+        dest="what", required=True, metavar="WHAT"
+    )
+    sample = world.add_parser("sample", help="draw a scene and say what is in it")
+    sample.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    sample.add_argument("--kind", help="one, size, pair, count or many; default: the seed chooses")
+    sample.add_argument("--split", default="train", help="default: %(default)s")
+    sample.add_argument("--artwork", type=Path, metavar="PACK.npz", help="draw with a pack of your own")
+    sample.add_argument("--out", type=Path, metavar="FILE.png", help="write the picture there")
+    sample.add_argument("--scale", type=_positive, default=1, help="enlarge it so many times; default: %(default)s")
+    sample.set_defaults(run=_sample)
+    return parser
+
+
+def _caption(options: argparse.Namespace) -> None:
+    for image in options.images:
+        if not Path(image).is_file():
+            raise InputError(f"expected a picture file, got {image!r}, which is no file; check the path")
+    system = find(options.system)
+    model = load(system.name) if options.weights is None else _own(system.name, options.weights)
+    if not hasattr(model, "caption"):
+        raise InputError(f"expected a system that captions, got {system.name!r}; try show-and-tell")
+    for image in options.images:
+        said = model.caption(image, language=options.language, beam=options.beam)
+        print(said if len(options.images) == 1 else f"{image}: {said}")
+
+
+def _own(name: str, directory: Path) -> object:
+    if not (directory / "model.safetensors").is_file():
+        raise InputError(f"expected a folder with model.safetensors, got {directory}; train writes one")
+    return load_from(find(name), directory)
+
+
+def _train(options: argparse.Namespace) -> None:
+    find(options.system)
+    from vlm_history.training import recipes
+    from vlm_history.training.loop import train
+
+    recipe = recipes.get(options.system, options.quick)
+    out = options.out or Path("runs") / (options.system + ("-quick" if options.quick else ""))
+    first = int(os.environ.get("RANK", "0")) == 0
+    if first:
+        print(f"{recipe.system}: {recipe.description} (recipe {recipe.hash[:8]}, seed {recipe.seed})")
+    train(recipe, out, resume=not options.anew)
+    if not first:
+        return
+    print(f"weights and card in {out}")
+    if not options.quick and options.exam_n:
+        from vlm_history.exam import report
+
+        model = _own(options.system, out)
+        results = report.run([options.system], n=options.exam_n, models={options.system: model}, tell=_tell)
+        report.write_card(results, options.system, out)
+        print(report.table(results))
+
+
+def _exam(options: argparse.Namespace) -> None:
+    for name in options.systems:
+        find(name)
+    if options.artwork is not None and not options.artwork.is_file():
+        raise InputError(f"expected an artwork pack, got {options.artwork}, which is no file; check the path")
+    if (options.weights is not None or options.card) and len(options.systems) != 1:
+        raise InputError(f"expected one SYSTEM with --weights or --card, got {len(options.systems)}; name one")
+    if options.card and options.artwork is not None:
+        raise InputError("expected --card without --artwork: a card holds scores on the shipped artwork; drop one")
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise InputError(f"expected a file in a folder that exists, got {options.json}; make the folder first")
+    from vlm_history.exam import report
+
+    models = {}
+    if options.weights is not None:
+        models[options.systems[0]] = _own(options.systems[0], options.weights)
+    results = report.run(
+        options.systems, artwork=options.artwork, n=options.n, seed=options.seed, beam=options.beam,
+        models=models, tell=_tell,
+    )  # fmt: skip
+    print(report.table(results))
+    if options.json is not None:
+        report.write_json(results, options.json)
+    if options.card:
+        name = options.systems[0]
+        report.write_card(results, name, options.weights or find(name).weights)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _sample(options: argparse.Namespace) -> None:
+    from vlm_history.world import World
+
+    scene = World(artwork=options.artwork).sample(options.seed, split=options.split, kind=options.kind)
+    for language in LANGUAGES:
+        print(scene.caption(language))
+    if options.out is None:
+        return
+    from PIL import Image
+
+    picture = Image.fromarray(scene.image())
+    picture = picture.resize((picture.width * options.scale, picture.height * options.scale), Image.Resampling.NEAREST)
+    try:
+        picture.save(options.out)
+    except (OSError, ValueError) as error:
+        raise InputError(f"expected a picture file that can be written, got {options.out}: {error}") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: those of the process if None.
+
+    Returns:
+        Exit code: 0, or 2 for bad input (argparse itself exits with 2 too).
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except InputError as error:
+        print(f"vlm-history: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("vlm-history: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

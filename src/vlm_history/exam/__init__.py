@@ -1,0 +1,1 @@
+"""The exam that every system sits: tasks, metrics, the report."""
