@@ -12,6 +12,7 @@ import functools
 import hashlib
 import io
 import json
+import multiprocessing
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ import tempfile
 import tomllib
 import zipfile
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +102,10 @@ BORROW = {"fluent-gradient": "fluent-flat", "emojione": "twemoji", "noto-v1": "n
 #: something else (`cricket` is the game in both, and the insect came a version later).
 LAST_VERSION = {"emojione": 4, "noto-v1": 4}
 #: Pictures that a look at the contact sheet refused: (artist, code) -> why.
-REFUSED: dict[tuple[str, str], str] = {}
+REFUSED: dict[tuple[str, str], str] = {
+    ("emojione", "1f52b"): "a revolver; the others draw a water gun",
+    ("noto-v1", "1f52b"): "a revolver; the others draw a water gun",
+}
 
 
 # --- sources -----------------------------------------------------------------------------------------------------
@@ -209,7 +214,7 @@ def render(body: str, box: tuple[float, float, float, float], size: int) -> np.n
 def draw(body: str, box: tuple[float, float, float, float]) -> np.ndarray:
     """An icon cropped to what is visible of it, aspect kept, centred with a margin: uint8 (64, 64, 4)."""
     left, top, width, height = box
-    fine = 256
+    fine = 128
     side = max(width, height)
     square = (left - (side - width) / 2, top - (side - height) / 2, side, side)
     alpha = render(body, square, fine)[..., 3] > 16
@@ -222,6 +227,16 @@ def draw(body: str, box: tuple[float, float, float, float]) -> np.ndarray:
     side = max(bottom - top, right - left) * SIZE / (SIZE - 2 * MARGIN)
     x, y = (left + right - side) / 2, (top + bottom - side) / 2
     return render(body, (round(x, 4), round(y, 4), round(side, 4), round(side, 4)), SIZE)
+
+
+def draw_all(icons: list[tuple[str, tuple[float, float, float, float]]]) -> np.ndarray:
+    """All icons in their order, on every core: uint8 (N, 64, 64, 4)."""
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        return np.stack(list(pool.map(_draw, icons, chunksize=16)))
+
+
+def _draw(icon: tuple[str, tuple[float, float, float, float]]) -> np.ndarray:
+    return draw(*icon)
 
 
 # --- textures ----------------------------------------------------------------------------------------------------
@@ -315,8 +330,16 @@ def plural_of(name: str) -> str:
     return name + "s"
 
 
-def article_of(name: str, plural: str) -> str:
+def article_of(name: str) -> str:
     return "an" if name[0].lower() in "aeiou" else "a"
+
+
+def check_names(table: str, code: str, ko: str, en: str) -> None:
+    """Short names of plain letters: up to 6 Korean syllables, up to 2 English words."""
+    if not re.fullmatch(r"[가-힣]+( [가-힣]+)*", ko) or len(ko.replace(" ", "")) > 6:
+        raise InputError(f"{table}: {code}: {ko!r} must be 1 to 6 Hangul syllables in words apart by one space")
+    if not re.fullmatch(r"[A-Za-z]+( [A-Za-z]+)?", en):
+        raise InputError(f"{table}: {code}: {en!r} must be one or two words of plain letters")
 
 
 def read_names(path: Path) -> dict[str, dict[str, str]]:
@@ -330,6 +353,7 @@ def read_names(path: Path) -> dict[str, dict[str, str]]:
             if canonical(code) in rows:
                 raise InputError(f"{path.name}: {code} stands there twice")
             ko, en, *rest = row
+            check_names(path.name, code, ko, en)
             extra = dict(item.split("=", 1) for item in rest)
             plural = extra.get("plural") or plural_of(en)
             rows[canonical(code)] = {
@@ -338,8 +362,12 @@ def read_names(path: Path) -> dict[str, dict[str, str]]:
                 "plural": plural,
                 "counter": extra.get("counter") or section["counter"],
                 "category": key,
-                "article": extra["article"] if "article" in extra else article_of(en, plural),
+                "article": extra["article"] if "article" in extra else article_of(en),
             }
+    for language in ("ko", "en"):
+        names = [row[language] for row in rows.values()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(f"{path.name}: {', '.join(twice)} names two things in {language!r}")
     return rows
 
 
@@ -421,15 +449,15 @@ def build(
     entries = {entry["hexcode"]: entry for entry in emojibase["en/data.json"]}
     packs: dict[str, dict[str, np.ndarray]] = {}
     for artist, icons in sets.items():
-        pictures, codes = [], []
+        bodies, codes = [], []
         for concept in table["concepts"]:
             name = find(artist, sets, entries[concept["hexcode"]])
             if name is not None:
-                pictures.append(draw(*icons.body(name)))
+                bodies.append(icons.body(name))
                 codes.append(concept["hexcode"])
             elif artist in COMPLETE:
                 raise InputError(f"{artist} has no picture of {concept['hexcode']} ({concept['en']})")
-        packs[artist] = {"rgba": np.stack(pictures), "hexcode": np.array(codes)}
+        packs[artist] = {"rgba": draw_all(bodies), "hexcode": np.array(codes)}
     photographs = textures()
 
     files = {f"artwork/{artist}.npz": npz_bytes(pack) for artist, pack in packs.items()}
