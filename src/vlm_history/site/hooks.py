@@ -43,7 +43,7 @@ state = State()
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     root = Path(config.config_file_path or "mkdocs.yml").resolve().parent
-    language = config.theme.language
+    language = config.theme["language"]
     project = Project(root)
     try:
         run_all(project, [language])

@@ -394,7 +394,7 @@ def expand(book: Book, markdown: str, link: Callable[[str], str], where: str) ->
         if given[0] not in cited:
             cited.append(given[0])
         text = f"{short_authors(paper, book.words)}, {paper['year']}"
-        return f"[{text}](#ref-{given[0]}){{.cite}}"
+        return f'<a class="cite" href="#ref-{given[0]}">{html.escape(text)}</a>'
 
     references_asked = False
     out = []
@@ -481,7 +481,7 @@ def history(book: Book, era: int | None, link: Callable[[str], str], used: Calla
             figures = [o["data"][FIGURE] for o in cell.get("outputs", []) if FIGURE in o.get("data", {})]
             if not figures:
                 raise QuoteError(f"docs/history.yml: cell {entry['cell']} draws no figure")
-            shown = picture(book, f"{full}-{entry['cell'][1]}-history", figures[0], link)
+            shown = picture(book, f"{full}-{entry['cell'][1]}-0", figures[0], link)
         waiting = "" if page else " waiting"
         items.append(
             f'<li class="era-{entry["era"]}{waiting}"><p class="year">{entry["year"]}</p>'
