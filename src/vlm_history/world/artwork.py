@@ -103,7 +103,9 @@ def read_pack(path: str | Path) -> Artwork:
     if not isinstance(hexcode, np.ndarray) or hexcode.dtype.kind != "U":
         raise refuse(f"`hexcode` must hold str, got {getattr(hexcode, 'dtype', type(hexcode).__name__)}")
     if hexcode.shape != (len(rgba),):
-        raise refuse(f"`hexcode` must have shape ({len(rgba)},) as `rgba` has {len(rgba)} pictures, got {hexcode.shape}")
+        raise refuse(
+            f"`hexcode` must have shape ({len(rgba)},) as `rgba` has {len(rgba)} pictures, got {hexcode.shape}"
+        )
     if not len(rgba):
         raise refuse("it holds no picture")
 

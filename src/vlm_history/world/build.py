@@ -105,6 +105,8 @@ LAST_VERSION = {"emojione": 4, "noto-v1": 4}
 REFUSED: dict[tuple[str, str], str] = {
     ("emojione", "1f52b"): "a revolver; the others draw a water gun",
     ("noto-v1", "1f52b"): "a revolver; the others draw a water gun",
+    ("noto-v1", "26f0"): "the same drawing as its snowy mountain",
+    ("noto-v1", "1f4bb"): "a desktop computer; the others draw a laptop",
 }
 
 
@@ -267,30 +269,34 @@ TILES: tuple[tuple[str, str, int, int, int, tuple[int, int, int] | None], ...] =
     ("gravel-sand", "gravel.png", 256, 0, 256, (206, 184, 148)),
     ("gravel-slate", "gravel.png", 0, 256, 256, (122, 134, 148)),
     ("gravel-clay", "gravel.png", 200, 200, 300, (178, 134, 110)),
-    ("fur-back", "chelsea.png", 300, 0, 140, None),
-    ("fur-brow", "chelsea.png", 160, 0, 100, None),
+    ("fur-brow", "chelsea.png", 160, 0, 84, None),
+    ("fur-cheek", "chelsea.png", 66, 140, 70, None),
     ("fur-neck", "chelsea.png", 20, 190, 105, None),
-    ("wood-left", "coffee.png", 0, 0, 120, None),
-    ("wood-right", "coffee.png", 470, 0, 130, None),
-    ("wood-bottom", "coffee.png", 0, 290, 110, None),
+    ("fur-nose", "chelsea.png", 190, 130, 70, None),
+    ("wood-left", "coffee.png", 10, 130, 66, None),
+    ("wood-right", "coffee.png", 480, 20, 110, None),
+    ("wood-bottom", "coffee.png", 0, 290, 90, None),
     ("wood-corner", "coffee.png", 490, 270, 110, None),
-    ("sky-dusk", "rocket.jpg", 0, 0, 200, None),
-    ("sky-glow", "rocket.jpg", 400, 60, 220, None),
-    ("sky-smoke", "rocket.jpg", 180, 280, 140, None),
+    ("wood-edge", "coffee.png", 500, 140, 100, None),
+    ("sky-dusk", "rocket.jpg", 120, 0, 120, None),
+    ("sky-blue", "rocket.jpg", 380, 0, 120, None),
+    ("sky-evening", "rocket.jpg", 210, 150, 90, None),
     ("stars-one", "hubble_deep_field.jpg", 0, 0, 300, None),
     ("stars-two", "hubble_deep_field.jpg", 500, 100, 300, None),
     ("stars-three", "hubble_deep_field.jpg", 200, 520, 340, None),
-    ("lawn-one", "camera.png", 0, 400, 112, (132, 156, 104)),
-    ("lawn-two", "camera.png", 390, 400, 112, (170, 164, 120)),
-    ("cloth-orange", "astronaut.png", 300, 380, 120, None),
-    ("cloth-flag", "astronaut.png", 0, 60, 110, None),
+    ("lawn-near", "camera.png", 400, 410, 100, (132, 156, 104)),
+    ("lawn-far", "camera.png", 400, 290, 110, (170, 164, 120)),
+    ("lawn-wide", "camera.png", 370, 300, 140, (150, 158, 150)),
+    ("cloth-orange", "astronaut.png", 80, 340, 56, None),
+    ("studio-grey", "astronaut.png", 70, 0, 84, None),
 )
 
 
 def texture(photograph: np.ndarray, left: int, top: int, side: int, tint: tuple[int, int, int] | None) -> np.ndarray:
     """A background tile: a square of a photograph, downsized, its contrast kept low: uint8 (64, 64, 3)."""
     height, width = photograph.shape[:2]
-    assert 0 <= left and 0 <= top and left + side <= width and top + side <= height, (left, top, side, width, height)
+    if min(left, top) < 0 or left + side > width or top + side > height:
+        raise ValueError(f"the square {side} wide at {left}, {top} is not inside the photograph ({width} x {height})")
     cut = Image.fromarray(photograph[top : top + side, left : left + side]).convert("RGB")
     tile = np.asarray(cut.resize((SIZE, SIZE), Image.Resampling.BOX), dtype=np.float64)
     mean = tile.mean(axis=(0, 1))
@@ -499,13 +505,14 @@ def contact_sheets(folder: Path, data: Path, font: Path | None) -> None:
                 if concept["hexcode"] in pack:
                     picture = Image.fromarray(pack[concept["hexcode"]])
                     sheet.paste(picture, (x + column * cell, y), picture)
-            text = f"{concept['ko']} ({concept['counter']}) · {concept['article']} {concept['en']} / {concept['plural']}"
-            pen.text((x + 2, y + cell + 2), f"{text} · {concept['category']}", fill="black", font=letters)
+            english = f"{concept['article']} {concept['en']} / {concept['plural']} · {concept['category']}"
+            text = f"{concept['ko']} ({concept['counter']}) · {english}"
+            pen.text((x + 2, y + cell + 2), text, fill="black", font=letters)
         sheet.save(folder / f"sheet-{page // (across * down):02d}.png")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m vlm_history.world.build", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m vlm_history.world.build", description="Rebuild the world's data.")
     parser.add_argument("--tarballs", type=Path, metavar="DIR", help="folder with the npm packages (default: npm pack)")
     parser.add_argument("--out", type=Path, metavar="DIR", default=HERE / "data", help="where the data goes")
     parser.add_argument("--contact-sheet", type=Path, metavar="DIR", help="also draw contact sheets there")

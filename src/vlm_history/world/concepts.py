@@ -28,12 +28,14 @@ CATEGORIES: dict[str, dict[str, str]] = {
         ("food", "음식", "food", ""),
         ("drink", "음료", "drink", "a"),
         ("vehicle", "탈것", "vehicle", "a"),
-        ("building", "건물", "building", "a"),
+        ("building", "건축물", "structure", "a"),
         ("nature", "자연", "nature", ""),
         ("instrument", "악기", "musical instrument", "a"),
         ("sport", "운동 용품", "sports gear", ""),
-        ("toy", "놀잇감", "plaything", "a"),
-        ("clothing", "입는 것", "clothing", ""),
+        ("toy", "놀잇감", "toy", "a"),
+        ("party", "파티 용품", "party item", "a"),
+        ("clothing", "옷", "clothing", ""),
+        ("fashion", "패션 소품", "fashion item", "a"),
         ("device", "기기", "device", "a"),
         ("stationery", "문구", "stationery", ""),
         ("tool", "도구", "tool", "a"),
@@ -76,12 +78,11 @@ def _read() -> dict[str, Any]:
 @functools.cache
 def concepts() -> tuple[Concept, ...]:
     """Every concept, in a fixed order."""
-    rows = _read()["concepts"]
-    tuples = ("keywords_en", "keywords_ko")
-    return tuple(
-        Concept(index=i, **{key: tuple(value) if key in tuples else value for key, value in row.items()})
-        for i, row in enumerate(rows)
-    )
+    found = []
+    for index, row in enumerate(_read()["concepts"]):
+        row["keywords_en"], row["keywords_ko"] = tuple(row["keywords_en"]), tuple(row["keywords_ko"])
+        found.append(Concept(index=index, **row))
+    return tuple(found)
 
 
 @functools.cache
