@@ -48,8 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--quick", action="store_true", help="a short run that shows learning")
     train.add_argument("--out", type=Path, metavar="DIR", help="default: runs/SYSTEM, or runs/SYSTEM-quick")
     train.add_argument("--anew", action="store_true", help="start anew instead of going on where training stopped")
-    train.add_argument("--exam-n", type=int, default=1000, metavar="N",
-                       help="scenes a sheet in the exam after the full recipe; 0 for none; default: %(default)s")  # fmt: skip
+    told = "scenes a sheet in the exam after the full recipe; 0 for none; default: %(default)s"
+    train.add_argument("--exam-n", type=int, default=1000, metavar="N", help=told)
     train.set_defaults(run=_train)
 
     exam = commands.add_parser("exam", help="let systems sit the exam")
@@ -99,9 +99,10 @@ def _own(name: str, directory: Path) -> object:
 def _train(options: argparse.Namespace) -> None:
     find(options.system)
     from vlm_history.training import recipes
-    from vlm_history.training.loop import train
 
     recipe = recipes.get(options.system, options.quick)
+    from vlm_history.training.loop import train
+
     out = options.out or Path("runs") / (options.system + ("-quick" if options.quick else ""))
     first = int(os.environ.get("RANK", "0")) == 0
     if first:

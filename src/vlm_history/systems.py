@@ -66,13 +66,19 @@ TABLE: tuple[System, ...] = (
         "clip", "CLIP", "pretrain", 2021,
         "Radford et al., Learning transferable visual models from natural language supervision", "pretrain.clip:CLIP",
     ),
-    System("dall-e", "DALL-E", "pretrain", 2021, "Ramesh et al., Zero-shot text-to-image generation", "pretrain.dalle:DALLE"),
+    System(
+        "dall-e", "DALL-E", "pretrain", 2021,
+        "Ramesh et al., Zero-shot text-to-image generation", "pretrain.dalle:DALLE",
+    ),
     System(
         "stable-diffusion", "Stable Diffusion", "pretrain", 2022,
         "Rombach et al., High-resolution image synthesis with latent diffusion models",
         "pretrain.stable_diffusion:StableDiffusion",
     ),
-    System("gpt-3", "GPT-3", "converse", 2020, "Brown et al., Language models are few-shot learners", "converse.gpt3:GPT3"),
+    System(
+        "gpt-3", "GPT-3", "converse", 2020,
+        "Brown et al., Language models are few-shot learners", "converse.gpt3:GPT3",
+    ),
     System(
         "chatgpt", "ChatGPT", "converse", 2022,
         "Ouyang et al., Training language models to follow instructions with human feedback",
@@ -84,7 +90,8 @@ TABLE: tuple[System, ...] = (
     ),
     System(
         "blip-2", "BLIP-2", "converse", 2023,
-        "Li et al., BLIP-2: bootstrapping language-image pre-training with frozen image encoders and large language models",
+        "Li et al., BLIP-2: bootstrapping language-image pre-training with frozen image encoders "
+        "and large language models",
         "converse.blip2:BLIP2",
     ),
     System("llava", "LLaVA", "converse", 2023, "Liu et al., Visual instruction tuning", "converse.llava:LLaVA"),

@@ -167,4 +167,3 @@ def sit(candidate: Captioner, sheets: list[Paper], seed: int) -> dict[str, tuple
     for paper in sheets:
         marks |= mark(paper, candidate(paper.scenes, paper.language), seed)
     return marks
-

@@ -76,9 +76,7 @@ def bleu(counts: NDArray[np.int64]) -> float:
 
 def ngrams(sentence: Sequence[str], longest: int = 4) -> list[Counter[tuple[str, ...]]]:
     """Counts of the n-grams of a sentence, for n from 1 to `longest`."""
-    return [
-        Counter(tuple(sentence[i : i + n]) for i in range(len(sentence) - n + 1)) for n in range(1, longest + 1)
-    ]
+    return [Counter(tuple(sentence[i : i + n]) for i in range(len(sentence) - n + 1)) for n in range(1, longest + 1)]
 
 
 class CiderD:

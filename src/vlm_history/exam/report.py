@@ -116,10 +116,7 @@ def _cell(value: float | None, interval: Sequence[float] | None) -> str:
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns of equal width, the first to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
 
 def write_json(report: Report, path: str | Path) -> None:

@@ -29,7 +29,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from vlm_history import checkpoints
 from vlm_history.errors import InputError
 from vlm_history.training.recipe import Batch, Recipe, Stage
 
@@ -197,8 +196,7 @@ def train(
         progress.stage, progress.step, progress.best = number + 1, 0, None
     assert module is not None
     if accelerator.is_main_process:
-        system = recipe.stages[-1].system(module).eval()
-        checkpoints.save(system, out)
+        recipe.stages[-1].save(module.eval(), out)
         _write_card(out, recipe, progress, accelerator.num_processes)
         shutil.rmtree(out / WORK)
     accelerator.wait_for_everyone()

@@ -13,6 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -73,8 +74,8 @@ class Stage(ABC):
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Score the module on the validation split."""
 
-    def system(self, module: nn.Module) -> nn.Module:
-        """The system inside the module that is trained; only the last stage is asked."""
+    def save(self, module: nn.Module, directory: Path) -> None:
+        """Write the system that is inside the module; only the last stage is asked to."""
         raise NotImplementedError
 
 
@@ -111,4 +112,4 @@ def scene_seeds(seed: int, index: int, rows: range, batch_size: int) -> Iterator
     if rows.stop > batch_size:
         raise InputError(f"expected rows below the batch size {batch_size}, got {rows}")
     for row in rows:
-        yield seed * 2**40 + index * batch_size + row
+        yield (seed % 2**22) * 2**40 + index * batch_size + row

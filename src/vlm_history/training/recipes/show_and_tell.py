@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vlm_history import checkpoints
 from vlm_history.connect.cnn import CNNConfig, ResidualCNN
 from vlm_history.connect.show_and_tell import ShowAndTell, ShowAndTellConfig
 from vlm_history.text import WordTokenizer
@@ -200,7 +202,7 @@ class Captions(Stage):
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes, each with a Korean and an English caption, chosen by the scene's own seed."""
         scenes = training_scenes(seed, index, rows, self.batch_size, self.mix)
-        encoded = [[tokenizer().encode(scene.caption(language), language) for language in LANGUAGES] for scene in scenes]
+        encoded = [[tokenizer().encode(scene.caption(each), each) for each in LANGUAGES] for scene in scenes]
         longest = max(len(said) for of_scene in encoded for said in of_scene)
         tokens = torch.full((len(scenes), len(LANGUAGES), longest), tokenizer().pad)
         for row, of_scene in enumerate(encoded):
@@ -224,10 +226,10 @@ class Captions(Stage):
         scores["exact"] = sum(scores.values()) / len(scores)
         return scores
 
-    def system(self, module: nn.Module) -> nn.Module:
-        """The captioner alone."""
+    def save(self, module: nn.Module, directory: Path) -> None:
+        """Write the captioner."""
         assert isinstance(module, Tell)
-        return module.model
+        checkpoints.save(module.model, directory)
 
 
 RECIPE = Recipe(
