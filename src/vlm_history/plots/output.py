@@ -34,7 +34,7 @@ class Shown:
         return dict(self.bundle)
 
 
-def _compressed(image: Image.Image) -> bytes:
+def compressed(image: Image.Image) -> bytes:
     """PNG with a palette of 256 colours, where that is smaller."""
     forms = []
     for candidate in (image, image.quantize(256, method=Image.Quantize.FASTOCTREE)):
@@ -57,7 +57,7 @@ def render(draw: Draw, theme: Theme) -> bytes:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=DPI)
         pyplot.close(figure)
-    return _compressed(Image.open(buffer).convert("RGBA"))
+    return compressed(Image.open(buffer).convert("RGBA"))
 
 
 def show(draw: Draw, *, alt: str, caption: str | None = None, wide: bool = False) -> Shown:
@@ -79,7 +79,7 @@ def show(draw: Draw, *, alt: str, caption: str | None = None, wide: bool = False
     on_white = Image.open(io.BytesIO(light)).convert("RGBA")
     page = Image.new("RGBA", on_white.size, "white")
     page.alpha_composite(on_white)
-    return Shown({FIGURE: figure, "image/png": _text(_compressed(page.convert("RGB"))), "text/plain": alt})
+    return Shown({FIGURE: figure, "image/png": _text(compressed(page.convert("RGB"))), "text/plain": alt})
 
 
 def picture(image: Picture, *, alt: str, caption: str | None = None, width: int = 256) -> Shown:
