@@ -272,7 +272,6 @@ TILES: tuple[tuple[str, str, int, int, int, tuple[int, int, int] | None], ...] =
     ("fur-brow", "chelsea.png", 160, 0, 84, None),
     ("fur-cheek", "chelsea.png", 66, 140, 70, None),
     ("fur-neck", "chelsea.png", 20, 190, 105, None),
-    ("fur-nose", "chelsea.png", 190, 130, 70, None),
     ("wood-left", "coffee.png", 10, 130, 66, None),
     ("wood-right", "coffee.png", 480, 20, 110, None),
     ("wood-bottom", "coffee.png", 0, 290, 90, None),
