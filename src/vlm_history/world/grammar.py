@@ -107,14 +107,14 @@ def _english() -> tuple[Template, ...]:
         Template("pair", "{B} with {A} above", "above"),
         Template("pair", "{B} with {A} below", "below"),
     ]
-    one = [Template("one", t) for t in ("{A}", "there {a:is} {A}", "a picture of {A}", "you can see {A}")]
+    one = [Template("one", t) for t in ("{A}", "there {a:is} {A}", "a picture of {A}", "an image of {A}")]
     count = [
         Template("count", t)
-        for t in ("{a:n}", "there {a:are} {a:n}", "a picture of {a:n}", "you can see {a:n}")
+        for t in ("{a:n}", "there {a:are} {a:n}", "a picture of {a:n}", "an image of {a:n}")
     ]
     many = [
         Template("many", t)
-        for t in ("{list}", "there {a:is} {list}", "a picture of {list}", "you can see {list}")
+        for t in ("{list}", "there {a:is} {list}", "a picture of {list}", "an image of {list}")
     ]
     return tuple(one + pair + count + many)
 
@@ -244,6 +244,14 @@ def captions(fact: Fact, names: Names, language: str, order: Sequence[Mention] |
     return told
 
 
+# Names are masked by characters that Unicode leaves to private use, before a caption is matched.
+_FIRST_MASK = 0xE000
+_NOUN = {
+    language: f"(?:{'an? ' if language == 'en' else ''})?(?:(?:{'|'.join(adjectives.values())}) )?[\ue000-\uf8ff]"
+    for language, adjectives in ADJECTIVES.items()
+}
+
+
 class Reader:
     """Reads captions back, for one set of concepts.
 
@@ -262,7 +270,7 @@ class Reader:
             language: [(template, _pattern(template, language)) for template in TEMPLATES[language]]
             for language in LANGUAGES
         }
-        # 개 is a dog, and a counter after a number; longer names are tried before those that they begin with.
+        # Longer names are tried before those that they begin with; a number is followed by a counter, not a name.
         before = {"en": r"(?<!\w)", "ko": r"(?<![가-힣])(?<!한 )(?<!두 )(?<!세 )(?<!네 )"}
         after = {"en": r"(?!\w)", "ko": ""}
         self._mention = {}
@@ -270,18 +278,8 @@ class Reader:
             said = sorted({*lookup, *(self._plurals if language == "en" else ())}, key=lambda n: (-len(n), n))
             self._mention[language] = re.compile(f"{before[language]}(?:{'|'.join(said)}){after[language]}")
 
-    def _read(self, text: str, language: str) -> Mention | None:
-        """A noun phrase with or without article and size -> the mention."""
-        size = None
-        if language == "en":
-            text = re.sub(r"^(?:an?|the) ", "", text)
-        for key, adjective in ADJECTIVES[language].items():
-            if text.startswith(adjective + " "):
-                size, text = key, text[len(adjective) + 1 :]
-        hexcode = self._lookup[language].get(text)
-        if hexcode is None and language == "en":
-            hexcode = self._plurals.get(text)
-        return None if hexcode is None else Mention(hexcode, size)
+    def _hexcode(self, name: str, language: str) -> str:
+        return self._lookup[language].get(name) or self._plurals[name]
 
     def parse(self, caption: str, language: str) -> Fact | None:
         """Read a caption.
@@ -295,40 +293,47 @@ class Reader:
         """
         check_language(language)
         caption = " ".join(caption.split())
+        named: list[str] = []
+
+        def mask(name: re.Match[str]) -> str:
+            named.append(self._hexcode(name.group(), language))
+            return chr(_FIRST_MASK + len(named) - 1)
+
+        # With its names masked a caption has no accidental particles or adjectives: 접은 우산은, a small plane.
+        masked = self._mention[language].sub(mask, caption)
+        if len(named) > 4:
+            return None
         for template, pattern in self._patterns[language]:
-            found = pattern.fullmatch(caption)
+            found = pattern.fullmatch(masked)
             if not found:
                 continue
-            fact, order = self._fact(template, found.groupdict(), language)
-            if fact is None:
-                continue
-            mentions = fact.mentions if order is None else order
-            if realise(template, mentions, fact.number, self.names, language) == caption:
+            fact, order = self._fact(template, found.groupdict(), named, language)
+            mentions = (fact.mentions if order is None else order) if fact else ()
+            if fact and realise(template, mentions, fact.number, self.names, language) == caption:
                 return fact
         return None
 
     def _fact(
-        self, template: Template, parts: dict[str, str], language: str
+        self, template: Template, parts: dict[str, str], named: Sequence[str], language: str
     ) -> tuple[Fact | None, Sequence[Mention] | None]:
         """The fact that a matched template tells, and the order in which it names its mentions."""
+
+        def read(text: str) -> Mention:
+            sizes = [key for key, adjective in ADJECTIVES[language].items() if adjective in text]
+            return Mention(named[ord(text[-1]) - _FIRST_MASK], sizes[0] if sizes else None)
+
         if template.kind == "many":
-            glue = r", | and " if language == "en" else r", |(?<=[가-힣])[와과] "
-            mentions = [m for m in (self._read(p, language) for p in re.split(glue, parts["list"])) if m]
-            if (
-                len(mentions) != len(re.split(glue, parts["list"]))
-                or not 3 <= len({*mentions}) == len(mentions) <= 4
-            ):
+            mentions = [read(text) for text in re.findall(_NOUN[language], parts["list"])]
+            if len({m.hexcode for m in mentions}) != len(mentions):
                 return None, None
             return Fact("many", tuple(sorted(mentions, key=lambda m: m.hexcode))), mentions
+        a = read(parts["a"])
         if template.kind == "count":
-            number = NUMBERS[language].index(parts["number"])
-            mention = self._read(parts["a"], language)
-            return (None, None) if mention is None else (Fact("count", (mention,), None, number), None)
-        a = self._read(parts["a"], language)
-        if template.kind == "one" or a is None:
-            return (None, None) if a is None else (Fact("one", (a,)), None)
-        b = self._read(parts["b"], language)
-        if b is None or a.hexcode == b.hexcode:
+            return Fact("count", (a,), None, NUMBERS[language].index(parts["number"])), None
+        if template.kind == "one":
+            return Fact("one", (a,)), None
+        b = read(parts["b"])
+        if a.hexcode == b.hexcode:
             return None, None
         return pair_fact(a, template.relation or "left", b), (a, b)
 
@@ -337,29 +342,31 @@ class Reader:
         check_language(language)
         found: dict[str, Concept] = {}
         for match in self._mention[language].finditer(caption):
-            hexcode = self._lookup[language].get(match.group()) or self._plurals[match.group()]
+            hexcode = self._hexcode(match.group(), language)
             found.setdefault(hexcode, self.names[hexcode])
         return list(found.values())
 
 
 def _pattern(template: Template, language: str) -> re.Pattern[str]:
-    """The template as a regular expression: a loose one, since `parse` checks by saying the fact again."""
+    """The template as a regular expression over masked captions: a loose one, since `parse` says the fact again."""
     numbers = "|".join(n for n in NUMBERS[language] if n)
+    one = _NOUN[language]
+    glue = r"(?:, | and )" if language == "en" else r"(?:, |[와과] )"
 
     def gap(match: re.Match[str]) -> str:
         which, form, particle = match.groups()
         if form in ("is", "are"):
             return "(?:is|are)"
-        name = which.lower()
+        if which == "list":
+            ending = f"(?:{form.replace('/', '|')})" if form else ""
+            return f"(?P<list>{one}(?:{glue}{one}){{2,3}}){ending}"
         if form == "n":
-            counted_name = rf"(?P<number>{numbers}) (?P<a>.+?)" if language == "en" else (
-                rf"(?P<a>.+?) (?P<number>{numbers}) [가-힣]+?"
+            ending = f"(?:{particle.replace('/', '|')})" if particle else ""
+            return f"(?P<number>{numbers}) (?P<a>{one})" if language == "en" else (
+                f"(?P<a>{one}) (?P<number>{numbers}) [가-힣]+?{ending}"
             )  # fmt: skip
-            return counted_name + (f"(?:{particle.replace('/', '|')})" if particle else "")
-        ending = f"(?:{form.replace('/', '|')})" if form and "/" in form else ""
-        # the size first, lest the 은 of 작은 be taken for a particle
-        size = "(?:(?:큰|작은) )?" if language == "ko" else ""
-        return f"(?P<{name}>{size}.+?)" + ending
+        ending = f"(?:{form.replace('/', '|')})" if form else ""
+        return f"(?P<{which.lower()}>{one}){ending}"
 
     pieces, at = [], 0
     for match in _GAP.finditer(template.text):

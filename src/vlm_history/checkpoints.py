@@ -1,0 +1,104 @@
+"""A trained system as a folder: weights (safetensors), configuration, tokenizer, card. Pickle is never read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from vlm_history.errors import InputError
+from vlm_history.text import WordTokenizer
+
+System = TypeVar("System", bound=nn.Module)
+FILES = ("model.safetensors", "config.json", "tokenizer.json")
+
+
+def config_to_data(config: Any) -> dict[str, Any]:
+    """A frozen dataclass, nested or not, as plain data."""
+    return dataclasses.asdict(config)
+
+
+def config_from_data(kind: type, data: dict[str, Any]) -> Any:
+    """The way back. Where a field may be one of several dataclasses, its keys tell which.
+
+    Raises:
+        InputError: a field is missing or unknown.
+    """
+    hints = typing.get_type_hints(kind)
+    if set(data) != set(hints):
+        raise InputError(
+            f"expected a configuration of {kind.__name__} with {sorted(hints)}, got {sorted(data)}; "
+            "it was saved by another version"
+        )
+    made = {}
+    for name, value in data.items():
+        hint = hints[name]
+        choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        if isinstance(value, dict):
+            fitting = [c for c in choices if dataclasses.is_dataclass(c) and set(typing.get_type_hints(c)) == set(value)]
+            value = config_from_data(fitting[0], value) if fitting else value
+        elif isinstance(value, list):
+            value = tuple(tuple(v) if isinstance(v, list) else v for v in value)
+        made[name] = value
+    return kind(**made)
+
+
+def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None) -> Path:
+    """Write a system, beside its place first, so that a half-written one is never seen.
+
+    Args:
+        model: a module with `config` (a dataclass) and `tokenizer`.
+        directory: where it goes; what was there is replaced.
+        card: how the weights were made; an earlier card stays if None.
+    """
+    directory = Path(directory)
+    beside = directory.with_name(directory.name + ".part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, beside / "model.safetensors")
+    (beside / "config.json").write_text(json.dumps(config_to_data(model.config), indent=1) + "\n", encoding="utf-8")
+    model.tokenizer.save(beside / "tokenizer.json")
+    if card is not None:
+        (beside / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    elif (directory / "card.json").exists():
+        shutil.copy(directory / "card.json", beside / "card.json")
+    directory.mkdir(parents=True, exist_ok=True)
+    for file in beside.iterdir():
+        file.replace(directory / file.name)
+    beside.rmdir()
+    return directory
+
+
+def load(system_class: type[System], directory: str | Path) -> System:
+    """Read what `save` wrote.
+
+    Raises:
+        InputError: files are missing, or tensors are missing, left over or of another shape.
+    """
+    directory = Path(directory)
+    missing = [name for name in FILES if not (directory / name).is_file()]
+    if missing:
+        raise InputError(f"expected {', '.join(FILES)} in {directory}, but {', '.join(missing)} is missing")
+    tokenizer = WordTokenizer.load(directory / "tokenizer.json")
+    data = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    config_class = typing.get_type_hints(system_class.__init__)["config"]
+    model = system_class(config_from_data(config_class, data), tokenizer)
+    try:
+        weights = load_file(directory / "model.safetensors")
+    except SafetensorError as error:
+        raise InputError(f"expected safetensors in {directory / 'model.safetensors'}, got a file that is none ({error})") from error
+    expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    found = {k: tuple(v.shape) for k, v in weights.items()}
+    wrong = {k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)}
+    if wrong:
+        raise InputError(f"expected the tensors of {system_class.__name__}, but these are missing, left over or of another shape: {', '.join(sorted(wrong)[:5])}")
+    model.load_state_dict(weights)
+    return model

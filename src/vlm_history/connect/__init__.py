@@ -1,0 +1,1 @@
+"""Era 1: experts, joined."""
