@@ -129,7 +129,8 @@ def read(project: Project, name: str, language: str) -> Any:
     import jupytext
 
     notebook = jupytext.read(project.script(name), fmt="py:percent")
-    kept, names = [], set()
+    kept: list[Any] = []
+    names: set[str] = set()
     for position, cell in enumerate(notebook.cells, start=1):
         spoken = cell.metadata.get("lang")
         if spoken is not None and spoken not in LANGUAGES:
@@ -144,7 +145,7 @@ def read(project: Project, name: str, language: str) -> Any:
             if called in names:
                 raise ExampleError(f"examples/{name}.py: two cells are named {called!r}")
             names.add(called)
-        if spoken in (None, language):
+        if spoken in (None, language) and cell.source.strip():
             # Ids that depend on nothing but the place keep the notebook the same from run to run.
             cell["id"] = f"cell-{len(kept)}"
             kept.append(cell)
@@ -221,7 +222,7 @@ def run_all(
     """Run whatever is out of date, at most `workers` at a time. Returns what ran; raises on the first failure."""
     shared = fingerprint(project)
     names = project.names() if names is None else [project.find(n) for n in names]
-    stale = [(n, l) for n in names for l in languages if not is_fresh(project, n, l, shared)]
+    stale = [(n, lang) for n in names for lang in languages if not is_fresh(project, n, lang, shared)]
 
     def one(job: tuple[str, str]) -> None:
         started = time.perf_counter()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import json
 import logging
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
 from vlm_history.site.examples import ExampleError, Project, run_all
-from vlm_history.site.quotes import FIGURE, Book, Expanded, QuoteError, buttons, expand, joined, picture
+from vlm_history.site.quotes import FIGURE, Book, Expanded, QuoteError, buttons, expand, picture
 
 logger = logging.getLogger("mkdocs.hooks.vlm_history")
 TO_COME = "to-come:"
@@ -124,7 +124,8 @@ def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
                 page = (item.url or "").removeprefix(TO_COME)
                 if files.get_file_from_path(f"{page}.md"):
                     raise PluginError(f"nav: {page}.md exists now; write it in place of '{item.url}'")
-                item.to_come, item.url = state.book.words["to_come"], ""
+                item.url = ""
+                setattr(item, "to_come", state.book.words["to_come"])  # noqa: B010 (the template reads it)
                 era = FOLDERS.get(page.split("/")[0])
             elif isinstance(item, Page):
                 era = FOLDERS.get(item.file.src_uri.split("/")[0])
@@ -136,7 +137,8 @@ def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
     return nav
 
 
-def linker(page: Page) -> Any:
+def linker(page: Page) -> Callable[[str], str]:
+    """From a URL below the site's root to one from this page."""
     return lambda url: get_relative_url(url, page.url)
 
 
@@ -170,8 +172,9 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     if uri.endswith(".ipynb"):
         return notebook_content(html, page)
     for slot, content in state.expanded[uri].slots.items():
-        html, times = re.subn(rf"<p>{slot}</p>", lambda _, c=content: c, html)
-        if times != 1:
+        before, found, after = html.partition(f"<p>{slot}</p>")
+        html = before + content + after
+        if not found:
             raise PluginError(f"{uri}: a quote stands where Markdown makes no paragraph of it (blank lines around?)")
     return html
 
@@ -183,22 +186,27 @@ def notebook_content(html: str, page: Page) -> str:
     book = state.book
     html = re.sub(r"<(style|script)\b[^>]*>.*?</\1>", "", html, flags=re.DOTALL)
     html = re.sub(r"<link\b[^>]*>", "", html)
-    html = re.sub(r'<div class="zeroclipboard-container">.*?</clipboard-copy>\s*</div>', "", html, flags=re.DOTALL)
-    html = re.sub(r'<div class="celltoolbar">.*?</div>\s*</div>(?=\s*<div class="CodeMirror)', "", html, flags=re.DOTALL)
+    for unwanted in (
+        r'<div class="zeroclipboard-container">.*?</clipboard-copy>\s*</div>',
+        r'<div class="celltoolbar">.*?</div>\s*</div>(?=\s*<div class="CodeMirror)',
+        r'<div\b[^>]*class="clipboard-copy-txt"[^>]*>.*?</div>',
+    ):
+        html = re.sub(unwanted, "", html, flags=re.DOTALL)
     html = html.replace("highlight-ipynb", "highlight")
     for position, cell in enumerate(book.notebook(name)[1]["cells"]):
         for number, output in enumerate(cell.get("outputs", [])):
             data = output.get("data", {})
             if FIGURE not in data:
                 continue
-            shown = picture(book, f"{name}-{cell['metadata'].get('name', position)}-{number}", data[FIGURE], linker(page))
-            image = base64.b64encode(base64.b64decode(joined(data.get("image/png", "")))).decode()
-            pattern = rf'<img\b[^>]*src="data:image/png;base64,\s*{re.escape(image)}[^"]*"[^>]*>'
-            html, times = re.subn(pattern, lambda _, s=shown: s, html.replace(joined(data["image/png"]), image), count=1)
-            if times != 1:
+            stem = f"{name}-{cell['metadata'].get('name', position)}-{number}"
+            # The first image of the page is this one: those before it have been replaced already.
+            image = re.search(r'<img\b[^>]*src="data:image/[^"]*"[^>]*>', html)
+            if image:
+                html = html[: image.start()] + picture(book, stem, data[FIGURE], linker(page)) + html[image.end() :]
+            else:
                 raise PluginError(f"examples/{name}.py: a figure did not come out in the notebook's page")
     if 'src="data:' in html:
-        raise PluginError(f"examples/{name}.py: a bare image has no alternative text: show it through vlm_history.plots")
+        raise PluginError(f"examples/{name}.py: a bare image has no words for it: show it through vlm_history.plots")
     full, notebook = book.notebook(name)
     title = re.search(r"<h1\b[^>]*>.*?</h1>", html, flags=re.DOTALL)
     if not title:

@@ -47,7 +47,7 @@ WORDS = {
         "seconds": "about {n} s on one CPU core",
         "to_come": "to come",
         "history": "The history of vision-language models",
-        "and": "and",
+        "and": " and ",
         "others": "{first} et al.",
     },
 }
@@ -263,7 +263,7 @@ def short_authors(paper: dict[str, Any], words: dict[str, str]) -> str:
     if len(names) == 1:
         return names[0]
     if len(names) == 2:
-        return f"{names[0]}{' ' if words['and'] != '·' else ''}{words['and']}{' ' if words['and'] != '·' else ''}{names[1]}"
+        return f"{names[0]}{words['and']}{names[1]}"
     return words["others"].format(first=names[0])
 
 
@@ -362,7 +362,8 @@ def expand(book: Book, markdown: str, link: Callable[[str], str], where: str) ->
                 raise QuoteError(f"show={show!r}: expected both, code or output")
             code = fence(joined(cell["source"])) if show != "output" else ""
             if code and options.get("fold"):
-                code = f'<details class="code" markdown>\n<summary>{book.words["code"]}</summary>\n\n{code}\n\n</details>'
+                summary = f"<summary>{book.words['code']}</summary>"
+                code = f'<details class="code" markdown>\n{summary}\n\n{code}\n\n</details>'
             shown = output(book, f"{full}-{given[1]}", cell, link) if show != "code" else ""
             if show == "output" and not shown:
                 raise QuoteError(f"cell {given[1]!r} of {full!r} shows nothing")
