@@ -33,7 +33,7 @@ def bars(groups: Mapping[str, Sequence[Bar]], *, width: float = 6.6) -> Draw:
 
         heights = [len(group) for group in groups.values()]
         figure, axes = pyplot.subplots(
-            len(groups), 1, figsize=(width, 0.42 * sum(heights) + 0.55 * len(groups) + 0.1), layout="constrained",
+            len(groups), 1, figsize=(width, 0.34 * sum(heights) + 0.45 * len(groups) + 0.1), layout="constrained",
             gridspec_kw={"height_ratios": heights}, squeeze=False,
         )  # fmt: skip
         for (title, group), axis in zip(groups.items(), axes[:, 0], strict=True):

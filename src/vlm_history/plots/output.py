@@ -60,7 +60,10 @@ def render(draw: Draw, theme: Theme) -> bytes:
     return compressed(Image.open(buffer).convert("RGBA"))
 
 
-def show(draw: Draw, *, alt: str, caption: str | None = None, wide: bool = False) -> Shown:
+def show(
+    draw: Draw, *, alt: str, caption: str | None = None, wide: bool = False,
+    numbers: Mapping[str, float | int | str] | None = None,
+) -> Shown:  # fmt: skip
     """Show a figure on light and dark pages.
 
     Args:
@@ -68,6 +71,7 @@ def show(draw: Draw, *, alt: str, caption: str | None = None, wide: bool = False
         alt: what the figure tells a reader who cannot see it, in the reader's language.
         caption: a sentence below the figure.
         wide: whether the figure may be wider than the text.
+        numbers: values that the prose around the cell quotes.
 
     Raises:
         InputError: the alternative text is empty.
@@ -79,7 +83,10 @@ def show(draw: Draw, *, alt: str, caption: str | None = None, wide: bool = False
     on_white = Image.open(io.BytesIO(light)).convert("RGBA")
     page = Image.new("RGBA", on_white.size, "white")
     page.alpha_composite(on_white)
-    return Shown({FIGURE: figure, "image/png": _text(compressed(page.convert("RGB"))), "text/plain": alt})
+    bundle = {FIGURE: figure, "image/png": _text(compressed(page.convert("RGB"))), "text/plain": alt}
+    if numbers is not None:
+        bundle[VALUES] = dict(values(**numbers).bundle[VALUES])
+    return Shown(bundle)
 
 
 def picture(image: Picture, *, alt: str, caption: str | None = None, width: int = 256) -> Shown:
