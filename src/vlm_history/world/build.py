@@ -158,7 +158,7 @@ class IconSet:
         self.chars = {canonical(code): name for code, name in chars.items()}
 
     def __contains__(self, name: str) -> bool:
-        return name in self.icons or self.alias(name) is not None
+        return name in self.icons or self.alias(name) in self.icons
 
     def alias(self, name: str) -> str | None:
         # An alias that mirrors or turns its parent would need drawing differently: none is needed, none is used.
@@ -168,7 +168,7 @@ class IconSet:
     def relatives(self, name: str) -> list[str]:
         """A name, what it is an alias of, and what is an alias of either."""
         parent = self.alias(name) or name
-        return [name, parent, *sorted(other for other, entry in self.aliases.items() if entry["parent"] == parent)]
+        return [name, parent, *sorted(other for other in self.aliases if self.alias(other) == parent)]
 
     def body(self, name: str) -> tuple[str, tuple[float, float, float, float]]:
         """SVG content of an icon and its view box (left, top, width, height)."""
@@ -232,7 +232,9 @@ def draw(body: str, box: tuple[float, float, float, float]) -> np.ndarray:
 
 
 def draw_all(icons: list[tuple[str, tuple[float, float, float, float]]]) -> np.ndarray:
-    """All icons in their order, on every core: uint8 (N, 64, 64, 4)."""
+    """All icons in their order, on every core where there are many: uint8 (N, 64, 64, 4)."""
+    if len(icons) < 64:
+        return np.stack([draw(*icon) for icon in icons])
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         return np.stack(list(pool.map(_draw, icons, chunksize=16)))
 
@@ -389,8 +391,11 @@ def make_concepts(names: Path, emojibase: dict[str, Any]) -> dict[str, Any]:
             row = rows[code]
             keywords = {
                 f"keywords_{language}": [
-                    tag for tag in dict.fromkeys(table[code].get("tags", ())) if tag != row[language]
+                    word
+                    for word in dict.fromkeys([*table[code].get("tags", ()), table[code]["label"]])
+                    if word != row[language]
                 ]
+                or [row[language]]
                 for language, table in (("en", english), ("ko", korean))
             }
             concepts.append({"hexcode": entry["hexcode"], **row, **keywords})
