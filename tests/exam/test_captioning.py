@@ -1,4 +1,4 @@
-"""The captioning task: the truth gets full marks, its baselines next to none, and nothing but pictures is handed over."""
+"""The captioning task: the truth gets full marks, baselines next to none, and a system sees nothing but pictures."""
 
 import json
 from pathlib import Path
