@@ -176,6 +176,7 @@ def run(project: Project, name: str, language: str, shared: str, timeout: int = 
     }
     with tempfile.TemporaryDirectory(prefix="vlm-history-example-") as empty:
         client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", allow_errors=False)
+        client.extra_arguments = ["--IPKernelApp.log_level=40"]  # its warnings are about connections, not examples
         try:
             client.execute(cwd=empty, env=environment)
         except CellExecutionError as error:

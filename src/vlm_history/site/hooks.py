@@ -17,7 +17,9 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Link, Navigation, Section
 from mkdocs.structure.pages import Page
+from mkdocs.structure.toc import get_toc
 from mkdocs.utils import get_relative_url
+from pymdownx.slugs import slugify
 
 from vlm_history.site.examples import ExampleError, Project, run_all
 from vlm_history.site.quotes import FIGURE, Book, Expanded, QuoteError, buttons, expand, picture
@@ -207,6 +209,7 @@ def notebook_content(html: str, page: Page) -> str:
                 raise PluginError(f"examples/{name}.py: a figure did not come out in the notebook's page")
     if 'src="data:' in html:
         raise PluginError(f"examples/{name}.py: a bare image has no words for it: show it through vlm_history.plots")
+    html = headings(html, page)
     full, notebook = book.notebook(name)
     title = re.search(r"<h1\b[^>]*>.*?</h1>", html, flags=re.DOTALL)
     if not title:
@@ -219,6 +222,35 @@ def notebook_content(html: str, page: Page) -> str:
     page.meta.setdefault("era", FOLDERS.get(name.split("/")[0]))
     ways = buttons(book, full, notebook, linker(page), whole=False)
     return html[: title.end()] + ways + html[title.end() :]
+
+
+def headings(html: str, page: Page) -> str:
+    """Headings of a notebook with ids that Hangul survives, and the table of contents made of them."""
+    slug, taken = slugify(case="lower"), set[str]()
+    tokens: list[Any] = []
+
+    def head(match: re.Match[str]) -> str:
+        level, inner = int(match[1]), re.sub(r'<a class="anchor-link".*?</a>', "", match[2], flags=re.DOTALL)
+        text = re.sub(r"<[^>]*>", "", inner).strip()
+        anchor = wanted = slug(text, "-") or "part"
+        while anchor in taken:
+            anchor = f"{wanted}-{len(taken)}"
+        taken.add(anchor)
+        tokens.append({"level": level, "id": anchor, "name": text, "children": []})
+        return f'<h{level} id="{anchor}">{inner}</h{level}>'
+
+    html = re.sub(r"<h([1-6])\b[^>]*>(.*?)</h\1>", head, html, flags=re.DOTALL)
+    if tokens:
+        page.title = tokens[0]["name"]
+        top, last = [tokens[0]], tokens[0]
+        for token in tokens[1:]:
+            if token["level"] <= 2 or last is tokens[0]:
+                last = token
+                tokens[0]["children"].append(token)
+            else:
+                last["children"].append(token)
+        page.toc = get_toc(top)
+    return html
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
