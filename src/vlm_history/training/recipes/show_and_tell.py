@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlm_history import checkpoints
-from vlm_history.connect.cnn import CNNConfig, ResidualCNN
+from vlm_history.connect.cnn import CNNConfig, GoogLeNetConfig, ResidualCNN
 from vlm_history.connect.show_and_tell import ShowAndTell, ShowAndTellConfig
 from vlm_history.text import WordTokenizer
 from vlm_history.training.recipe import Batch, Recipe, Stage, scene_seeds
@@ -76,7 +76,7 @@ def pixels_of(scenes: list[Scene]) -> Tensor:
     return torch.from_numpy(world().render(scenes)).permute(0, 3, 1, 2)
 
 
-def normalised(pixels: Tensor, config: CNNConfig) -> Tensor:
+def normalised(pixels: Tensor, config: CNNConfig | GoogLeNetConfig) -> Tensor:
     """Bytes -> what the CNN wants."""
     mean = torch.tensor(config.mean, device=pixels.device)[:, None, None]
     std = torch.tensor(config.std, device=pixels.device)[:, None, None]
@@ -90,12 +90,8 @@ class NameObjects(nn.Module):
         super().__init__()
         self.cnn = cnn
         self.smoothing = smoothing
-        self.at_place = nn.LazyLinear(concepts)
-        self.in_all = nn.LazyLinear(concepts)
-        with torch.no_grad():
-            pixels = torch.zeros(2, 3, 64, 64)
-            self.at_place(self.cnn.features(pixels).mean((2, 3)))
-            self.in_all(self.cnn(pixels))
+        self.at_place = nn.Linear(cnn.config.stages[-1], concepts)
+        self.in_all = nn.Linear(cnn.config.width, concepts)
 
     def logits(self, pixels: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of all concepts at each place (B, things, concepts), and for the picture (B, concepts)."""
@@ -239,10 +235,10 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Objects(
-            "objects", steps=1200, batch_size=128, learning_rate=2e-3, warmup=100, evaluate_every=200
+            "objects", steps=900, batch_size=128, learning_rate=2e-3, warmup=100, evaluate_every=200
         ),
         Captions(
-            "captions", steps=1800, batch_size=128, learning_rate=1.5e-3, warmup=100, evaluate_every=200
+            "captions", steps=1000, batch_size=128, learning_rate=1.5e-3, warmup=100, evaluate_every=200
         ),
     ),
 )  # fmt: skip

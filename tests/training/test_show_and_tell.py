@@ -1,0 +1,136 @@
+"""The recipe of Show and Tell: what it reads, that it is a function of its seed, and that it learns."""
+
+import json
+from dataclasses import replace
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vlm_history.errors import InputError
+from vlm_history.systems import find, load_from
+from vlm_history.training import recipes
+from vlm_history.training.loop import train
+from vlm_history.training.recipes import show_and_tell as recipe_module
+from vlm_history.training.recipes.show_and_tell import Captions, NameObjects, tokenizer, training_scenes, world
+from vlm_history.world import Scene, World
+from vlm_history.world.splits import TRAIN_ARTISTS, pair_split
+
+STAGES = [*recipes.get("show-and-tell").stages, *recipes.get("show-and-tell", quick=True).stages]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda s: f"{s.name}-{s.steps}")
+def test_batches_meet_nothing_held_out(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[Scene] = []
+    real = World.render
+
+    def watching(self: World, scenes: list[Scene]) -> Any:
+        met.extend(scenes)
+        return real(self, scenes)
+
+    monkeypatch.setattr(World, "render", watching)
+    for index in (0, 17, stage.steps - 1):
+        stage.batch(5, index, range(stage.batch_size))
+    assert len(met) == 3 * stage.batch_size
+    for scene in met:
+        assert scene.split == "train"
+        assert scene.artist in TRAIN_ARTISTS
+        shown = sorted({t.concept.hexcode for t in scene.things})
+        assert all(pair_split(a, b) == "train" for a, b in combinations(shown, 2))
+
+
+def test_vocabulary_reads_no_held_out_pair_and_says_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+    real = recipe_module.captions
+
+    def watching(fact: Any, names: Any, language: str) -> list[str]:
+        read.append(fact)
+        return real(fact, names, language)
+
+    tokenizer.cache_clear()
+    monkeypatch.setattr(recipe_module, "captions", watching)
+    words = tokenizer()
+    for fact in read:
+        assert all(pair_split(a.hexcode, b.hexcode) == "train" for a, b in combinations(fact.mentions, 2))
+    for kind in ("one", "pair", "count", "many", "size"):
+        for scene in world().scenes(40, seed=8, split="test", kind=kind):
+            for language in ("ko", "en"):
+                for caption in scene.captions(language):
+                    ids = words.encode(caption, language)
+                    assert words.unknown not in ids
+                    assert words.decode(ids) == caption
+
+
+@pytest.mark.parametrize("stage", STAGES[:2], ids=lambda s: s.name)
+def test_a_batch_is_a_function_of_seed_index_and_rows(stage: Any) -> None:
+    whole, again = stage.batch(3, 11, range(8)), stage.batch(3, 11, range(8))
+    part = stage.batch(3, 11, range(4, 8))
+    other = stage.batch(3, 12, range(8))
+    for name in whole:
+        assert torch.equal(whole[name], again[name])
+        held = part[name]
+        # captions of a part may be padded less
+        cut = whole[name][4:][..., : held.shape[-1]] if name == "tokens" else whole[name][4:]
+        assert torch.equal(cut, held)
+    assert not torch.equal(whole["pixels"], other["pixels"])
+
+
+def test_seeds_of_scenes_do_not_meet() -> None:
+    seeds = [[s.seed for s in training_scenes(1, index, range(16), 16, (("pair", 1.0),))] for index in (0, 1, 2)]
+    assert len({s for of_batch in seeds for s in of_batch}) == 48
+    with pytest.raises(InputError, match="batch size"):
+        training_scenes(1, 0, range(17), 16, (("pair", 1.0),))
+
+
+def test_captions_stage_takes_over_the_cnn() -> None:
+    first, second = recipes.get("show-and-tell").stages
+    earlier = first.build(None)
+    assert isinstance(earlier, NameObjects)
+    later = second.build(earlier)
+    for name, tensor in earlier.cnn.state_dict().items():
+        assert torch.equal(later.get_submodule("model.cnn").state_dict()[name], tensor)
+
+
+def test_loss_is_that_of_the_model() -> None:
+    """One vector for both languages, and words chosen only where there are any, is the plain loss."""
+    stage = Captions("captions", 1, 4, 1e-3, 1, 1)
+    torch.manual_seed(0)
+    module = stage.build(None).eval()
+    batch = stage.batch(0, 0, range(4))
+    total, weight = module(**batch)
+    model = module.get_submodule("model")
+    pixels = recipe_module.normalised(batch["pixels"], model.cnn.config)  # type: ignore[union-attr, arg-type]
+    twice = pixels.repeat_interleave(2, 0)
+    plain = model.loss(twice, batch["tokens"].flatten(0, 1))  # type: ignore[operator]
+    torch.testing.assert_close(total / weight, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_learns_and_is_written(tmp_path: Path) -> None:
+    quick = recipes.get("show-and-tell", quick=True)
+    stage = replace(quick.stages[0], steps=24, batch_size=16, evaluate_every=8, warmup=4, looks=4)  # type: ignore[call-arg]
+    tiny = replace(quick, stages=(stage,))
+    train(tiny, tmp_path / "out", workers=0, progress_bar=False)
+    card = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))
+    seen = [look["loss"] for look in card["history"]]
+    assert all(later < earlier for earlier, later in pairwise(seen)), seen
+    assert seen[-1] < 0.8 * seen[0], seen
+    model = load_from(find("show-and-tell"), tmp_path / "out")
+    scenes = world().scenes(2, split="validation", kind="pair")
+    assert all(isinstance(c, str) for c in model.caption(world().render(scenes), language="en", beam=2))
+
+
+def test_unknown_recipe() -> None:
+    assert "show-and-tell" in recipes.names()
+    with pytest.raises(InputError, match="show-and-tell"):
+        recipes.get("show-and-tel")
+
+
+def test_shipped_weights_come_from_this_recipe() -> None:
+    system = find("show-and-tell")
+    if not system.shipped:
+        pytest.skip("no weights shipped yet")
+    card = json.loads((system.weights / "card.json").read_text(encoding="utf-8"))
+    assert card["recipe"]["hash"] == recipes.get("show-and-tell").hash
+    assert {"steps", "images", "seconds", "hardware", "versions", "history", "scores"} <= card.keys()
