@@ -9,6 +9,8 @@
 # The model of 2014 describes pictures. Change the names and relations in them.
 
 # %% name="setup" tags=["quiet"]
+import json
+
 import torch
 
 import vlm_history as vlm
@@ -20,6 +22,7 @@ from vlm_history.exam import captioning, report
 from vlm_history.images import read_images
 from vlm_history.plots import Bar, Card, say
 from vlm_history.plots.architecture import captioner, trace
+from vlm_history.systems import find
 
 torch.manual_seed(0)
 reader = plots.language()
@@ -31,7 +34,14 @@ model = vlm.load("show-and-tell")
 print(f"{sum(p.numel() for p in model.parameters()):,}")
 
 # %% name="sizes" tags=["quiet"]
-plots.values(world=sum(p.numel() for p in model.parameters()), vocabulary=len(model.tokenizer))
+card = json.loads((find("show-and-tell").weights / "card.json").read_text(encoding="utf-8"))
+plots.values(
+    world=sum(p.numel() for p in model.parameters()),
+    vocabulary=len(model.tokenizer),
+    images=card["images"],
+    minutes=round(card["seconds"] / 60),
+    hardware=card["hardware"],
+)
 
 # %% name="caption-one"
 scene = world.sample(seed=0, split="test", kind="pair")
@@ -65,7 +75,7 @@ plots.show(
     captioner(scene.image(), names[:-1], names[1:], shown, era="connect"),
     alt=say(
         ko="그림이 CNN을 지나 벡터 하나가 되어 LSTM의 첫 입력으로 들어가고, LSTM이 낱말을 하나씩 읽고 쓴다.",
-        en="The CNN turns the picture into one vector, the first input of an LSTM, which reads and writes words one by one.",
+        en="The CNN makes one vector of the picture, the first input of an LSTM, which reads and writes word by word.",
     ),
     caption=say(
         ko="화살표의 수는 실제로 그림 한 장을 넣었을 때 지나간 모양입니다.",

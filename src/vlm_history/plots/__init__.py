@@ -1,6 +1,6 @@
 """Figures for the pages and the notebooks: in the reader's language, for light and dark."""
 
-from vlm_history.plots.charts import Bar, bars, points, word_table
+from vlm_history.plots.charts import Bar, bars, word_table
 from vlm_history.plots.output import Card, Shown, gallery, picture, show, table, values
 from vlm_history.plots.style import DARK, LIGHT, Theme, language, say
 
@@ -15,7 +15,6 @@ __all__ = [
     "gallery",
     "language",
     "picture",
-    "points",
     "say",
     "show",
     "table",

@@ -52,7 +52,7 @@ def trace(model: nn.Module, *inputs: Any) -> dict[str, Shape]:
 
 def sized(shape: Sequence[int]) -> str:
     """A shape without its batch, as a figure writes it."""
-    return "×".join(f"{n:,}" if n > 9999 else str(n) for n in shape[1:])
+    return "×".join(f"{n:,}" for n in shape[1:])
 
 
 def _box(axes: Axes, theme: Theme, at: tuple[float, float], size: tuple[float, float], text: str, colour: str) -> None:
@@ -99,14 +99,14 @@ def captioner(
 
         steps = len(words)
         right = 3.9 + 1.75 * steps
-        figure, axes = pyplot.subplots(figsize=(7.0, 4.1), layout="constrained")
+        figure, axes = pyplot.subplots(figsize=(7.0, 4.3), layout="constrained")
         axes.set_xlim(0, right + 0.75)
-        axes.set_ylim(-0.35, 7.1)
+        axes.set_ylim(-0.4, 7.0)
         axes.axis("off")
         colour = theme.era[era]
         seen = 1.15
         axes.imshow(
-            picture, extent=(seen - 0.85, seen + 0.85, -0.2, 1.5), aspect="auto", interpolation="nearest", zorder=2
+            picture, extent=(seen - 0.85, seen + 0.85, -0.3, 1.5), aspect="auto", interpolation="nearest", zorder=2
         )
         _arrow(axes, theme, (seen, 1.5), (seen, 2.35), sized(shapes["pixels"]), (0.15, 0), "left")
         _box(axes, theme, (seen, 3.1), (1.7, 1.5), f"CNN\n{sized(shapes['grid'])}", colour)
@@ -118,7 +118,7 @@ def captioner(
             _box(axes, theme, (x, 4.6), (1.2, 0.85), "LSTM", colour)
             if i:
                 state = sized(shapes["state"][:1] + shapes["state"][-1:]) if i == 1 else ""
-                _arrow(axes, theme, (columns[i - 1] + 0.6, 4.6), (x - 0.6, 4.6), state, (0, 0.62))
+                _arrow(axes, theme, (columns[i - 1] + 0.6, 4.6), (x - 0.6, 4.6), state, (0, 0.3))
         for i, (word, next_word) in enumerate(zip(words, chosen, strict=True)):
             x = columns[i + 1]
             size = sized(shapes["embedding"][:1] + shapes["embedding"][-1:]) if i == 0 else ""

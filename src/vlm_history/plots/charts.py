@@ -75,10 +75,8 @@ def word_table(steps: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, era:
         for row, (chosen, candidates) in enumerate(steps):
             for column, (word, probability) in enumerate(candidates):
                 axis.barh(row, 0.94 * probability, left=column, height=0.86, color=(*colour, 0.35))
-                axis.text(
-                    column + 0.03, row, word, va="center", color=theme.ink if word == chosen else theme.muted,
-                    fontweight="bold" if word == chosen else "normal", fontsize=10,
-                )  # fmt: skip
+                ink = theme.ink if word == chosen else theme.muted
+                axis.text(column + 0.03, row, word, va="center", color=ink, fontsize=10)
                 axis.text(
                     column + 0.92, row, f"{probability:.0%}", va="center", ha="right", color=theme.muted, fontsize=9
                 )
@@ -89,33 +87,6 @@ def word_table(steps: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, era:
         axis.tick_params(length=0)
         for side in axis.spines.values():
             side.set_visible(False)
-        return figure
-
-    return draw
-
-
-def points(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, x: str, y: str, era: str, width: float = 6.6,
-    height: float = 3.0, percent: bool = True,
-) -> Draw:  # fmt: skip
-    """Lines with dots: (x values, y values) under a label each."""
-
-    def draw(theme: Theme) -> Figure:
-        from matplotlib import pyplot
-        from matplotlib.ticker import PercentFormatter
-
-        figure, axis = pyplot.subplots(figsize=(width, height), layout="constrained")
-        styles = [(theme.era[era], "-"), (theme.neutral, "--"), (theme.muted, ":")]
-        for (label, (xs, ys)), (colour, line) in zip(series.items(), styles, strict=False):
-            axis.plot(xs, ys, line, marker="o", color=colour, label=label)
-        axis.set_xlabel(x)
-        axis.set_ylabel(y)
-        if percent:
-            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axis.grid(axis="y", color=theme.rule, linewidth=0.8)
-        axis.set_axisbelow(True)
-        if len(series) > 1:
-            axis.legend()
         return figure
 
     return draw
