@@ -10,12 +10,14 @@
 
 # %% name="setup" tags=["quiet"]
 import json
+from tempfile import TemporaryDirectory
 
 import torch
+from safetensors.torch import save_file
+from torchvision.models import googlenet
 
 import vlm_history as vlm
 from vlm_history import plots
-from vlm_history.connect.cnn import GoogLeNet
 from vlm_history.connect.lstm import LSTM
 from vlm_history.connect.show_and_tell import ShowAndTell, ShowAndTellConfig
 from vlm_history.exam import captioning, report
@@ -196,18 +198,18 @@ for name, count in counts.items():
 print(f"{'':10} {sum(counts.values()):>12,}")
 
 # %% name="parity"
-from torchvision.models import googlenet
+with TemporaryDirectory() as folder:
+    theirs = googlenet(weights=None, init_weights=False, aux_logits=False).eval()
+    save_file(theirs.state_dict(), f"{folder}/googlenet.safetensors")
+    ours = vlm.published.load(folder, name="torchvision/googlenet")
 
-theirs = googlenet(weights=None, init_weights=False, aux_logits=False, num_classes=10).eval()
-ours = GoogLeNet(classes=10).eval()
-ours.load_state_dict(theirs.state_dict())
-pictures = torch.randn(2, 3, 224, 224)
-sequence = torch.randn(2, 9, 16)
 written_out, kernel = LSTM(16, 32, fused=False), LSTM(16, 32, fused=True)
 written_out.load_state_dict(kernel.state_dict())
+
+pictures, sequence = torch.randn(2, 3, 224, 224), torch.randn(2, 9, 16)
 with torch.no_grad():
     gaps = {
-        "googlenet": float((ours(pictures) - theirs(pictures)).abs().max()),
+        "googlenet": float((ours.classify(pictures) - theirs(pictures)).abs().max()),
         "lstm": float((written_out(sequence) - kernel(sequence)).abs().max()),
     }
 
