@@ -43,7 +43,8 @@ def config_from_data(kind: type, data: dict[str, Any]) -> Any:
         hint = hints[name]
         choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         if isinstance(value, dict):
-            fitting = [c for c in choices if dataclasses.is_dataclass(c) and set(typing.get_type_hints(c)) == set(value)]
+            records = [c for c in choices if dataclasses.is_dataclass(c)]
+            fitting = [c for c in records if set(typing.get_type_hints(c)) == set(value)]
             value = config_from_data(fitting[0], value) if fitting else value
         elif isinstance(value, list):
             value = tuple(tuple(v) if isinstance(v, list) else v for v in value)
@@ -51,19 +52,23 @@ def config_from_data(kind: type, data: dict[str, Any]) -> Any:
     return kind(**made)
 
 
-def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None) -> Path:
+def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None, half: bool = False) -> Path:
     """Write a system, beside its place first, so that a half-written one is never seen.
 
     Args:
         model: a module with `config` (a dataclass) and `tokenizer`.
         directory: where it goes; what was there is replaced.
         card: how the weights were made; an earlier card stays if None.
+        half: store the weights in half precision, as the shipped ones are.
     """
     directory = Path(directory)
     beside = directory.with_name(directory.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, beside / "model.safetensors")
+    # Half precision on disk halves what the package weighs; models compute in single precision all the same.
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    weights = {k: v.half() if half and v.is_floating_point() else v for k, v in weights.items()}
+    save_file(weights, beside / "model.safetensors")
     (beside / "config.json").write_text(json.dumps(config_to_data(model.config), indent=1) + "\n", encoding="utf-8")
     model.tokenizer.save(beside / "tokenizer.json")
     if card is not None:
@@ -94,11 +99,14 @@ def load(system_class: type[System], directory: str | Path) -> System:
     try:
         weights = load_file(directory / "model.safetensors")
     except SafetensorError as error:
-        raise InputError(f"expected safetensors in {directory / 'model.safetensors'}, got a file that is none ({error})") from error
+        raise InputError(f"expected safetensors in {directory}, got a damaged or foreign file ({error})") from error
     expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     found = {k: tuple(v.shape) for k, v in weights.items()}
     wrong = {k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)}
     if wrong:
-        raise InputError(f"expected the tensors of {system_class.__name__}, but these are missing, left over or of another shape: {', '.join(sorted(wrong)[:5])}")
-    model.load_state_dict(weights)
+        raise InputError(
+            f"expected the tensors of {system_class.__name__}, but these are missing, left over or of another shape: "
+            f"{', '.join(sorted(wrong)[:5])}; the folder holds another system, or one of another version"
+        )
+    model.load_state_dict(weights)  # into the model's own precision
     return model

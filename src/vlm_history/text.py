@@ -16,7 +16,9 @@ from pathlib import Path
 from vlm_history.errors import InputError
 
 SPECIALS = ("<pad>", "<unk>", "<end>", "<ko>", "<en>")
-PARTICLES = ("에서는", "으로", "에는", "에서", "이", "가", "은", "는", "을", "를", "와", "과", "의", "도", "로", "에", "만")
+PARTICLES = tuple(
+    ["에서는", "으로", "에는", "에서", "이", "가", "은", "는", "을", "를", "와", "과", "의", "도", "로", "에", "만"]
+)
 """Korean particles (josa) that are split off, longest first."""
 
 _PIECES = re.compile(r"[,.?!]|[^\s,.?!]+")

@@ -122,13 +122,13 @@ def questions(scene: Scene, language: str) -> list[Question]:
         if splits.kept_for_knowledge(hexcode):
             continue  # only text teaches this one: see the splits
         about = (hexcode, thing.concept.category)
-        mention = replace(thing.mention, size=None)
-        asked.append(
-            Question("category", f"{josa(thing.concept.ko, '은/는')} 어떤 종류인가요?", category_name(thing.concept, "ko"), about)
+        mention, kind = replace(thing.mention, size=None), category_name(thing.concept, language)
+        text = (
+            f"{josa(thing.concept.ko, '은/는')} 어떤 종류인가요?"
             if korean
-            else Question("category", f"what kind of thing {verb(mention)} {the(mention)}?",
-                          category_name(thing.concept, "en"), about)
-        )  # fmt: skip
+            else f"what kind of thing {verb(mention)} {the(mention)}?"
+        )
+        asked.append(Question("category", text, kind, about))
     return asked
 
 
