@@ -15,7 +15,8 @@ from vlm_history.errors import InputError
 from vlm_history.text import SPECIALS, WordTokenizer
 
 WORDS = WordTokenizer((*SPECIALS, "##가", "cat", "고양이"))
-CNN = CNNConfig(stem=4, stages=(4, 6, 8), width=10)
+# eight channels or more: backward of fewer, channels last, crashes in torch 2.14 (oneDNN)
+CNN = CNNConfig(stem=8, stages=(8, 16, 16), width=10)
 CONFIG = ShowAndTellConfig(CNN, len(WORDS), width=12, dropout=0.5)
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 
