@@ -43,7 +43,7 @@ def config_from_data(kind: type, data: dict[str, Any]) -> Any:
         hint = hints[name]
         choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         if isinstance(value, dict):
-            records = [c for c in choices if dataclasses.is_dataclass(c)]
+            records = [c for c in choices if isinstance(c, type) and dataclasses.is_dataclass(c)]
             fitting = [c for c in records if set(typing.get_type_hints(c)) == set(value)]
             value = config_from_data(fitting[0], value) if fitting else value
         elif isinstance(value, list):

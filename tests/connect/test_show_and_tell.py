@@ -33,7 +33,8 @@ def model() -> ShowAndTell:
 def log_p(model: ShowAndTell, pixels: torch.Tensor, words: list[int]) -> float:
     """Equations 1 and 10 to 12 again, a word at a time, with torch's cell: sum of log p(S_t | I, S_0 ... S_{t-1})."""
     cell = torch.nn.LSTMCell(CONFIG.width, CONFIG.width)
-    cell.load_state_dict({k.removesuffix("_l0"): v for k, v in model.lstm.kernel.state_dict().items()})
+    for theirs, ours in zip(cell.parameters(), model.lstm.cell.parameters(), strict=True):
+        theirs.copy_(ours)
     state = cell(model.image(torch.relu(model.cnn(pixels))))
     total = 0.0
     for now, after in itertools.pairwise(words):
@@ -179,13 +180,15 @@ def test_published_size_is_googlenet_and_512_units() -> None:
 def test_the_lstm_is_torchs(batch: int) -> None:
     torch.manual_seed(0)
     ours = LSTM(5, 7, fused=False)
+    kernel = torch.nn.LSTM(5, 7, batch_first=True)
+    kernel.load_state_dict(dict(zip(kernel.state_dict(), ours.cell.state_dict().values(), strict=True)))
     xs = torch.randn(batch, 6, 5, requires_grad=True)
     out = ours(xs)
-    theirs = ours.kernel(xs)[0]
+    theirs = kernel(xs)[0]
     torch.testing.assert_close(out, theirs, atol=1e-6, rtol=0)
     weights = torch.randn_like(out)
     ours_gradients = torch.autograd.grad((out * weights).sum(), [xs, *ours.parameters()])
-    theirs_gradients = torch.autograd.grad((theirs * weights).sum(), [xs, *ours.parameters()])
+    theirs_gradients = torch.autograd.grad((theirs * weights).sum(), [xs, *kernel.parameters()])
     for a, b in zip(ours_gradients, theirs_gradients, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
     ours.fused = True

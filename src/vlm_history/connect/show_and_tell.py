@@ -95,12 +95,11 @@ class ShowAndTell(nn.Module):
         self.eval()  # a picture's caption must not depend on the others in its batch
         vectors = self.encode(pixels)
         self.train(training)
-        zero = vectors.new_zeros(vectors.shape)
-        return self.lstm.step(vectors, (zero, zero))
+        return self.lstm.cell(vectors, self.lstm.cell.start(vectors))
 
     def _next(self, tokens: Int[Tensor, " batch"], state: State) -> tuple[Float[Tensor, "batch vocabulary"], State]:
         """log p of the word after each token, and the new state."""
-        state = self.lstm.step(self.embedding(tokens), state)
+        state = self.lstm.cell(self.embedding(tokens), state)
         return self.words(state[0]).log_softmax(-1), state
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ SIDE = 64
 Pixels = NDArray[np.uint32]
 _EVEN = np.uint32(0x00FF00FF)
 _ODD = np.uint32(0xFF00FF00)
-_EIGHT = np.uint32(8)
+_BYTE, _TWO, _THREE = np.uint32(8), np.uint32(16), np.uint32(24)
 _ONE = np.uint32(256)
 
 # A sprite up to `size` pixels is read from the mip level of that many source pixels and, turned by at most
@@ -60,15 +60,14 @@ class Background:
 def pack(rgba: NDArray[np.uint8]) -> Pixels:
     """(..., 4) bytes -> (...) packed pixels, the same on little and big endian machines."""
     wide = rgba.astype(np.uint32)
-    packed: Pixels = wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16 | wide[..., 3] << 24
-    return packed
+    return wide[..., 0] | wide[..., 1] << _BYTE | wide[..., 2] << _TWO | wide[..., 3] << _THREE
 
 
 def mix(a: Pixels, b: Pixels, weight: Pixels) -> Pixels:
     """a + (b - a) * weight / 256 in each of the four channels; weight runs from 0 to 256."""
     rest = _ONE - weight
-    even = (((a & _EVEN) * rest + (b & _EVEN) * weight) >> _EIGHT) & _EVEN
-    odd = (((a >> _EIGHT) & _EVEN) * rest + ((b >> _EIGHT) & _EVEN) * weight) & _ODD
+    even = (((a & _EVEN) * rest + (b & _EVEN) * weight) >> _BYTE) & _EVEN
+    odd = (((a >> _BYTE) & _EVEN) * rest + ((b >> _BYTE) & _EVEN) * weight) & _ODD
     return even | odd
 
 
@@ -122,7 +121,7 @@ PATTERNS = _patterns()
 
 def _rgb(colours: Sequence[tuple[int, int, int]]) -> Pixels:
     table = np.array(colours, dtype=np.uint32)
-    packed: Pixels = table[:, 0] | table[:, 1] << 8 | table[:, 2] << 16
+    packed = table[:, 0] | table[:, 1] << _BYTE | table[:, 2] << _TWO
     return packed[:, None, None]
 
 
@@ -177,7 +176,7 @@ def _paint_sprites(
     at += row_length
     source = mix(top, mix(flat.take(at), flat.take(at + 1), u_weight), v_weight)
 
-    alpha = source >> np.uint32(24)
+    alpha = source >> _THREE
     cover = alpha + (alpha >> np.uint32(7))  # 0..256, full at 255
     width = canvas.shape[1]
     left = np.array([s.x for s in sprites], dtype=np.int64) - patch // 2 + _MARGIN
@@ -227,5 +226,5 @@ def compose(
             _paint_sprites(canvas, where, chosen, rows, atlas[artist][level], patch)
     inside = canvas[:, _MARGIN : _MARGIN + SIDE, _MARGIN : _MARGIN + SIDE]
     return np.stack(
-        [inside & 255, inside >> _EIGHT & np.uint32(255), inside >> np.uint32(16) & np.uint32(255)], -1
+        [inside & 255, inside >> _BYTE & np.uint32(255), inside >> _TWO & np.uint32(255)], -1
     ).astype(np.uint8)

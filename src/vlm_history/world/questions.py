@@ -46,6 +46,7 @@ def questions(scene: Scene, language: str) -> list[Question]:
     names, korean = scene.world.reader.names, language == "ko"
     yes, no = YES_NO[language]
     asked: list[Question] = []
+    about: tuple[str, ...]
 
     def the(mention: Mention) -> str:
         return noun(mention, names, "ko") if korean else f"the {noun(mention, names, 'en')}"

@@ -345,7 +345,7 @@ class World:
             chosen, marked = chosen * number, [None] * number
         elif kind == "size":
             first = "big" if draw() < 0.5 else "small"
-            marked = [first, "small" if first == "big" else "big"][: len(chosen)]
+            marked = list((first, "small" if first == "big" else "big")[: len(chosen)])
         if len(chosen) == 2 and kind in ("pair", "size"):
             relation = relation or RELATIONS[int(draw() * 4)]
         ranges = [_MARKED[m] if m else _SIZES[kind] for m in marked]
