@@ -22,7 +22,7 @@ from mkdocs.utils import get_relative_url
 from pymdownx.slugs import slugify
 
 from vlm_history.site.examples import ExampleError, Project, run_all
-from vlm_history.site.quotes import FIGURE, Book, Expanded, QuoteError, buttons, expand, picture
+from vlm_history.site.quotes import FIGURE, Book, Expanded, QuoteError, buttons, expand, joined, picture
 
 logger = logging.getLogger("mkdocs.hooks.vlm_history")
 TO_COME = "to-come:"
@@ -195,20 +195,22 @@ def notebook_content(html: str, page: Page) -> str:
     ):
         html = re.sub(unwanted, "", html, flags=re.DOTALL)
     html = html.replace("highlight-ipynb", "highlight")
+    figures = {}
     for position, cell in enumerate(book.notebook(name)[1]["cells"]):
         for number, output in enumerate(cell.get("outputs", [])):
             data = output.get("data", {})
-            if FIGURE not in data:
-                continue
-            stem = f"{name}-{cell['metadata'].get('name', position)}-{number}"
-            # The first image of the page is this one: those before it have been replaced already.
-            image = re.search(r'<img\b[^>]*src="data:image/[^"]*"[^>]*>', html)
-            if image:
-                html = html[: image.start()] + picture(book, stem, data[FIGURE], linker(page)) + html[image.end() :]
-            else:
-                raise PluginError(f"examples/{name}.py: a figure did not come out in the notebook's page")
-    if 'src="data:' in html:
-        raise PluginError(f"examples/{name}.py: a bare image has no words for it: show it through vlm_history.plots")
+            if FIGURE in data:
+                stem = f"{name}-{cell['metadata'].get('name', position)}-{number}"
+                figures["".join(joined(data["image/png"]).split())] = (stem, data[FIGURE])
+
+    def drawn(match: re.Match[str]) -> str:
+        figure = figures.get("".join(match[2].split()))
+        return picture(book, *figure, linker(page)) if figure else match[0]
+
+    try:
+        html = outlined(book, f"{name}-page", INLINE_IMAGE.sub(drawn, html), linker(page))
+    except QuoteError as error:
+        raise PluginError(f"examples/{name}.py: {error}; show it through vlm_history.plots") from error
     html = headings(html, page)
     full, notebook = book.notebook(name)
     title = re.search(r"<h1\b[^>]*>.*?</h1>", html, flags=re.DOTALL)
