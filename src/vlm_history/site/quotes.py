@@ -135,13 +135,7 @@ def picture(book: Book, stem: str, figure: dict[str, Any], link: Callable[[str],
         width, height = svg_size(figure[scheme]) if svg else png_size(content)
         shown = round(figure.get("width") or (width if svg else width / 2))
         height = round(height * shown / width)
-        digest = hashlib.sha256(content).hexdigest()[:8]
-        url = f"figures/{stem}-{scheme}.{digest}.{'svg' if svg else 'png'}"
-        book.drawn.add(url)
-        path = book.figures / url
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        url = keep(book, f"{stem}-{scheme}", content, "svg" if svg else "png")
         pixelated = " pixelated" if figure.get("pixelated") else ""
         images.append(
             f'<img class="on-{scheme}{pixelated}" src="{link(url)}" alt="{html.escape(alt)}" '
@@ -151,6 +145,38 @@ def picture(book: Book, stem: str, figure: dict[str, Any], link: Callable[[str],
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     wide = " wide" if figure.get("wide") else ""
     return f'<figure class="drawn{wide}">{"".join(images)}{below}</figure>'
+
+
+INLINE_IMAGE = re.compile(r'<img\b[^>]*\bsrc="data:image/(png|svg\+xml|jpeg);base64,([^"]*)"[^>]*>')
+
+
+def outlined(book: Book, stem: str, markup: str, link: Callable[[str], str]) -> str:
+    """HTML of an output in the site's clothes: inline pictures become files, inline styles go."""
+
+    def file(match: re.Match[str]) -> str:
+        tag = match[0]
+        alt = re.search(r'\balt="([^"]+)"', tag)
+        if not alt:
+            raise QuoteError("a picture has no alternative text (alt)")
+        content = base64.b64decode(match[2])
+        ending = {"svg+xml": "svg", "jpeg": "jpg"}.get(match[1], match[1])
+        url = keep(book, stem, content, ending)
+        size = " ".join(re.findall(r'\b(?:width|height)="\d+"', tag))
+        crisp = ' class="pixelated"' if "pixelated" in tag else ""
+        return f'<img{crisp} src="{link(url)}" alt="{alt[1]}" {size} loading="lazy" decoding="async">'
+
+    return re.sub(r'(<[^>]*?)\s+style="[^"]*"', r"\1", INLINE_IMAGE.sub(file, markup))
+
+
+def keep(book: Book, stem: str, content: bytes, ending: str) -> str:
+    """Write a picture beside the pages, named by its content; returns its URL from the site's root."""
+    url = f"figures/{stem}.{hashlib.sha256(content).hexdigest()[:8]}.{ending}"
+    book.drawn.add(url)
+    path = book.figures / url
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return url
 
 
 def output(book: Book, stem: str, cell: Any, link: Callable[[str], str]) -> str:
@@ -169,7 +195,8 @@ def output(book: Book, stem: str, cell: Any, link: Callable[[str], str]) -> str:
         if FIGURE in data:
             parts.append(picture(book, f"{stem}-{number}", data[FIGURE], link))
         elif "text/html" in data:
-            parts.append(f'<div class="scroll">{joined(data["text/html"])}</div>')
+            markup = outlined(book, f"{stem}-{number}", joined(data["text/html"]), link)
+            parts.append(f'<div class="scroll">{markup}</div>')
         elif "image/png" in data or "image/svg+xml" in data:
             raise QuoteError("a bare image has no alternative text: show it through vlm_history.plots")
         else:
