@@ -101,7 +101,7 @@ def sheet(theme):
 
     shown = ["고양이", "바나나", "자전거", "기타", "우산", "문어", "나비", "피자"]
     figure, axes = pyplot.subplots(
-        len(world.artists), len(shown), figsize=(6.6, 0.8 * len(world.artists)), layout="constrained"
+        len(world.artists), len(shown), figsize=(6.4, 0.8 * len(world.artists)), layout="constrained"
     )
     for row, artist in enumerate(world.artists):
         for column, name in enumerate(shown):

@@ -59,7 +59,7 @@ said = model.caption(mine.image(), language=reader, beam=5)
 plots.picture(mine.image(), alt=mine.caption(reader), caption=said)
 
 # %% name="architecture" tags=["quiet"]
-tokens = model.tokenizer.encode(model.caption(scene.image(), language=reader, beam=1), reader)[:5]
+tokens = model.tokenizer.encode(model.caption(scene.image(), language=reader, beam=1), reader)[:4]
 config = model.cnn.config
 pixels = read_images(scene.image(), size=config.image_size, mean=config.mean, std=config.std)
 ids = torch.tensor([tokens])
@@ -92,7 +92,7 @@ steps = []
 while tokens[-1] != model.tokenizer.end and len(tokens) < 25:
     with torch.no_grad():
         probabilities = model.decode(vector, torch.tensor([tokens]))[0, -1].softmax(0)
-    best, which = probabilities.topk(4)
+    best, which = probabilities.topk(3)
     words = [model.tokenizer.vocabulary[i] for i in which]
     steps.append((words[0], list(zip(words, best.tolist(), strict=True))))
     tokens.append(int(which[0]))
@@ -158,20 +158,38 @@ plots.show(
 )
 
 # %% name="failures"
-scenes = world.scenes(60, seed=11, split="test", kind="pair")
+scenes = world.scenes(n, seed=11, split="test", kind="pair")
 answers = model.caption(world.render(scenes), language=reader)
 wrong = [(s, a) for s, a in zip(scenes, answers, strict=True) if world.reader.parse(a, reader) != s.fact]
 plots.gallery(
     [
         Card(
             scene.image(),
-            alt=scene.caption(reader, style=0),
+            alt=say(ko="틀리게 설명한 장면", en="a scene described wrongly"),
             text=answer,
-            note=scene.caption(reader, style=0),
+            note=say(ko="정답: ", en="truth: ") + scene.caption(reader, style=0),
             right=False,
         )
         for scene, answer in wrong[:8]
     ]
+)
+
+# %% name="reasons" tags=["quiet"]
+kinds = {
+    "one": say(ko="물건 하나를 잘못 앎", en="one object wrong"),
+    "both": say(ko="물건 둘 다 잘못 앎", en="both objects wrong"),
+    "relation": say(ko="물건은 맞고 관계가 틀림", en="objects right, relation wrong"),
+}
+counted = dict.fromkeys(kinds, 0)
+for scene, answer in wrong:
+    named = {c.hexcode for c in world.reader.mentioned(answer, reader)}
+    right = len(named & {thing.concept.hexcode for thing in scene.things})
+    counted[("both", "one", "relation")[right]] += 1
+plots.table(
+    [say(ko="까닭", en="reason"), say(ko="장면", en="scenes")],
+    [[title, str(counted[kind])] for kind, title in kinds.items()],
+    caption=say(ko=f"장면 {n}개 가운데 틀린 {len(wrong)}개", en=f"{len(wrong)} wrong of {n} scenes"),
+    numbers=counted,
 )
 
 # %% name="bottleneck"

@@ -78,7 +78,7 @@ def _arrow(
     )  # fmt: skip
     if text:
         x, y = (start[0] + end[0]) / 2 + offset[0], (start[1] + end[1]) / 2 + offset[1]
-        axes.text(x, y, text, ha=align, va="center", color=theme.muted, fontsize=9)
+        axes.text(x, y, text, ha=align, va="center", color=theme.muted, fontsize=9.5)
 
 
 def captioner(
@@ -99,7 +99,7 @@ def captioner(
 
         steps = len(words)
         right = 3.9 + 1.75 * steps
-        figure, axes = pyplot.subplots(figsize=(7.0, 4.3), layout="constrained")
+        figure, axes = pyplot.subplots(figsize=(5.9, 4.1), layout="constrained")
         axes.set_xlim(0, right + 0.75)
         axes.set_ylim(-0.4, 7.0)
         axes.axis("off")
@@ -132,7 +132,9 @@ def captioner(
         axes.text(
             first, 6.55, say(ko="쓰는 낱말", en="writes"), ha="center", va="center", color=theme.muted, fontsize=9
         )
-        axes.text(first, 1.9, say(ko="읽는 낱말", en="reads"), ha="center", va="center", color=theme.muted, fontsize=9)
+        axes.text(
+            first, 1.9, say(ko="읽는 낱말", en="reads"), ha="center", va="center", color=theme.muted, fontsize=9.5
+        )
         return figure
 
     return draw

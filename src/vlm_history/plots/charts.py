@@ -25,7 +25,7 @@ class Bar:
     era: str | None = None
 
 
-def bars(groups: Mapping[str, Sequence[Bar]], *, width: float = 6.6) -> Draw:
+def bars(groups: Mapping[str, Sequence[Bar]], *, width: float = 5.4) -> Draw:
     """Horizontal bars in groups, one under the other, each with its value and its 95 % interval."""
 
     def draw(theme: Theme) -> Figure:
@@ -58,7 +58,7 @@ def bars(groups: Mapping[str, Sequence[Bar]], *, width: float = 6.6) -> Draw:
     return draw
 
 
-def word_table(steps: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, era: str, width: float = 6.6) -> Draw:
+def word_table(steps: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, era: str, width: float = 5.4) -> Draw:
     """For each word that a decoder wrote, the words it weighed, with their probabilities.
 
     Args:

@@ -141,7 +141,7 @@ def _marked(card: Card) -> Iterator[str]:
         yield f"<small>{html.escape(card.note)}</small>"
 
 
-def gallery(cards: Sequence[Card], *, width: int = 160) -> Shown:
+def gallery(cards: Sequence[Card], *, width: int = 144) -> Shown:
     """Show pictures side by side, each with its words below as real text; they wrap on a narrow page.
 
     Raises:
