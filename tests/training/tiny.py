@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -58,4 +57,4 @@ def recipe(dropout: float = 0.1, keep: str = "last") -> Recipe:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    train(recipe(dropout=0), sys.argv[1], workers=0, progress_bar=False, accelerator=Accelerator(cpu=True))
+    train(recipe(dropout=0), sys.argv[1], workers=0, progress_bar=False)

@@ -38,7 +38,7 @@ class CNNConfig:
     @classmethod
     def world(cls) -> CNNConfig:
         """The size that the world is learned at."""
-        return cls(stem=24, stages=(48, 96, 192), width=256)
+        return cls(stem=24, stages=(48, 96, 192), width=384)
 
 
 class Block(nn.Module):

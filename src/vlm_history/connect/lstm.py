@@ -35,6 +35,8 @@ class LSTMCell(nn.Module):
         self.hidden_weight = nn.Parameter(torch.empty(4 * hidden, hidden).uniform_(-reach, reach))
         self.input_bias = nn.Parameter(torch.empty(4 * hidden).uniform_(-reach, reach))
         self.hidden_bias = nn.Parameter(torch.empty(4 * hidden).uniform_(-reach, reach))
+        with torch.no_grad():  # a cell that begins by keeping learns what is far apart (Jozefowicz et al., 2015)
+            self.input_bias[hidden : 2 * hidden] += 1.0
 
     def start(self, like: Float[Tensor, "batch inputs"]) -> State:
         """A state of zeros for a batch."""

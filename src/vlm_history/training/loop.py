@@ -154,7 +154,8 @@ def train(
         workers: processes that make batches beside each training process; 0 makes them in between.
         checkpoint_every: steps.
         progress_bar: show loss, images a second and time left.
-        accelerator: an Accelerate set-up of one's own; the default obeys `accelerate launch`, and torchrun.
+        accelerator: an Accelerate set-up of one's own; the default obeys `accelerate launch` and torchrun (which is
+            the one for several processes on CPUs).
         after_step: called with (stage, steps done) after each step, once its checkpoint is written.
 
     Returns:
@@ -164,7 +165,8 @@ def train(
         InputError: the folder holds the training of another recipe, or a batch cannot be shared out evenly.
     """
     out = Path(out_dir)
-    accelerator = accelerator or Accelerator()
+    # Accelerate joins processes on CPUs only if told that there is nothing else
+    accelerator = accelerator or Accelerator(cpu=not torch.accelerator.is_available())
     state = out / WORK / "checkpoint.safetensors"
     if not resume and accelerator.is_main_process:
         shutil.rmtree(out / WORK, ignore_errors=True)

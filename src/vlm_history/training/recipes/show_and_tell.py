@@ -84,21 +84,30 @@ def normalised(pixels: Tensor, config: CNNConfig | GoogLeNetConfig) -> Tensor:
 
 
 class NameObjects(nn.Module):
-    """A CNN with a classifier that is thrown away afterwards: name the thing at a place, and all things at once."""
+    """A CNN with two classifiers that are thrown away afterwards: each names the thing at a place.
+
+    One sees the grid's features there. The other sees only the image vector and is told the place, so the vector must
+    keep what is where: an LSTM that sees the vector once will have to find everything in it.
+    """
 
     def __init__(self, cnn: ResidualCNN, concepts: int, smoothing: float) -> None:
         super().__init__()
         self.cnn = cnn
         self.smoothing = smoothing
-        self.at_place = nn.Linear(cnn.config.stages[-1], concepts)
-        self.in_all = nn.Linear(cnn.config.width, concepts)
+        width = cnn.config.width
+        self.from_grid = nn.Linear(cnn.config.stages[-1], concepts)
+        self.vector = nn.Linear(width, 2 * width)
+        self.place = nn.Linear(8, 2 * width)
+        self.from_vector = nn.Linear(2 * width, concepts)
 
     def logits(self, pixels: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of all concepts at each place (B, things, concepts), and for the picture (B, concepts)."""
-        pixels = normalised(pixels, self.cnn.config)
-        grid = self.cnn.features(pixels)
+        """Scores of all concepts at each place, from the grid and from the vector: two of (B, things, concepts)."""
+        grid = self.cnn.features(normalised(pixels, self.cnn.config))
         here = F.grid_sample(grid, places[:, :, None], align_corners=False)[..., 0].transpose(1, 2)
-        return self.at_place(here), self.in_all(self.cnn.pool(grid))
+        waves = torch.pi * torch.cat([places, 2 * places], dim=2)
+        asked = self.place(torch.cat([waves.sin(), waves.cos()], dim=2))
+        known = self.vector(F.relu(self.cnn.pool(grid)))
+        return self.from_grid(here), self.from_vector(F.relu(known[:, None] * asked))
 
     def forward(self, pixels: Tensor, places: Tensor, concepts: Tensor) -> tuple[Tensor, Tensor]:
         """Summed loss and its weight.
@@ -108,13 +117,13 @@ class NameObjects(nn.Module):
             places: (B, things, 2) centres, x and y from -1 to 1.
             concepts: (B, things) indices; -100 where there is no thing.
         """
-        by_place, by_picture = self.logits(pixels, places)
-        there = concepts >= 0
-        named = F.cross_entropy(
-            by_place.flatten(0, 1), concepts.flatten(), label_smoothing=self.smoothing, reduction="sum"
+        both = self.logits(pixels, places)
+        wanted = concepts.flatten()
+        loss = sum(
+            F.cross_entropy(scores.flatten(0, 1), wanted, label_smoothing=self.smoothing, reduction="sum")
+            for scores in both
         )
-        likely = by_picture.log_softmax(1).gather(1, concepts.clamp(min=0))
-        return named - (likely * there).sum(), there.sum()
+        return torch.as_tensor(loss), (concepts >= 0).sum()
 
 
 @dataclass(frozen=True)
@@ -151,9 +160,12 @@ class Objects(Stage):
         assert isinstance(module, NameObjects)
         batch = self.collate(world().scenes(512, seed=1, split="validation", kind="pair"))
         device = next(module.parameters()).device
-        logits, _ = module.logits(batch["pixels"].to(device), batch["places"].to(device))
         there = batch["concepts"] >= 0
-        return {"named": float((logits.argmax(2).cpu() == batch["concepts"])[there].float().mean())}
+        right = [
+            float((logits.argmax(2).cpu() == batch["concepts"])[there].float().mean())
+            for logits in module.logits(batch["pixels"].to(device), batch["places"].to(device))
+        ]
+        return {"from_grid": right[0], "from_vector": right[1]}
 
 
 class Tell(nn.Module):
@@ -235,10 +247,10 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Objects(
-            "objects", steps=900, batch_size=128, learning_rate=2e-3, warmup=100, evaluate_every=200
+            "objects", steps=3000, batch_size=128, learning_rate=2e-3, warmup=100, evaluate_every=250
         ),
         Captions(
-            "captions", steps=1000, batch_size=128, learning_rate=1.5e-3, warmup=100, evaluate_every=200
+            "captions", steps=3600, batch_size=128, learning_rate=1.5e-3, warmup=100, evaluate_every=300
         ),
     ),
 )  # fmt: skip
