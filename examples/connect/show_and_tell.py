@@ -70,7 +70,7 @@ shown = {
     "grid": shapes[f"cnn.blocks.{len(model.cnn.blocks) - 1}"],
     "vector": shapes["image"],
     "embedding": shapes["embedding"],
-    "state": shapes["lstm.kernel"],
+    "state": shapes["lstm"],
     "logits": shapes["words"],
 }
 plots.show(
