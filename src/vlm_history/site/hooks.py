@@ -22,7 +22,18 @@ from mkdocs.utils import get_relative_url
 from pymdownx.slugs import slugify
 
 from vlm_history.site.examples import ExampleError, Project, run_all
-from vlm_history.site.quotes import FIGURE, Book, Expanded, QuoteError, buttons, expand, joined, picture
+from vlm_history.site.quotes import (
+    FIGURE,
+    INLINE_IMAGE,
+    Book,
+    Expanded,
+    QuoteError,
+    buttons,
+    expand,
+    joined,
+    outlined,
+    picture,
+)
 
 logger = logging.getLogger("mkdocs.hooks.vlm_history")
 TO_COME = "to-come:"
