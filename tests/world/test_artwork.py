@@ -180,7 +180,8 @@ def codes(**changes: str) -> np.ndarray:
         ({"hexcode": np.arange(5)}, "`hexcode` must hold str, got int64"),
         ({"hexcode": good()["hexcode"].astype("S")}, "`hexcode` must hold str"),
         ({"rgba": rgba(shape=(0, 64, 64, 4)), "hexcode": np.array([], dtype="U1")}, "no picture"),
-        ({"hexcode": codes(_3="1F600")}, r"hexcode '1F600' \(row 3\) is not one of the world's"),
+        ({"hexcode": codes(_3="1F6000")}, r"hexcode '1F6000' \(row 3\) is no emoji's"),
+        ({"rgba": rgba(shape=(1, 64, 64, 4)), "hexcode": np.array(["1F600"])}, "none of its 1 emojis"),
         ({"hexcode": codes(_3="cat")}, "hexcode 'cat'"),
         ({"hexcode": codes(_3="")}, "hexcode ''"),
         ({"hexcode": codes(_4=good()["hexcode"][1].lower())}, r"comes twice \(rows 1 and 4\)"),
@@ -191,6 +192,13 @@ def test_malformed(tmp_path: Path, changes: dict[str, Any], message: str) -> Non
     with pytest.raises(InputError, match=message) as error:
         read_pack(save(tmp_path / "pack.npz", **changes))
     assert "an artwork pack is an npz" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_emojis_that_are_no_concepts_are_left_out(tmp_path: Path) -> None:
+    pack = read_pack(save(tmp_path / "pack.npz", hexcode=codes(_3="1F600")))
+    assert len(pack) == 4 and pack.skipped == 1
+    assert pack.hexcode == tuple(code for row, code in enumerate(good()["hexcode"]) if row != 3)
+    np.testing.assert_array_equal(pack.rgba, np.delete(good()["rgba"], 3, axis=0))
 
 
 class Trap:

@@ -7,6 +7,7 @@ Six finishes by five artists are shipped (see NOTICE for credits and licences). 
 from __future__ import annotations
 
 import functools
+import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ class Artwork:
     artist: str
     rgba: np.ndarray  # uint8 (N, 64, 64, 4), straight (not premultiplied) alpha
     hexcode: tuple[str, ...]
+    skipped: int = 0  # pictures of emojis that are no concepts of the world
 
     def __len__(self) -> int:
         return len(self.hexcode)
@@ -61,8 +63,8 @@ def shipped(artist: str) -> Artwork:
 def read_pack(path: str | Path) -> Artwork:
     """Read a reader's own pack: an npz with `rgba` uint8 (N, 64, 64, 4) and `hexcode` str (N,).
 
-    Codes are as emojibase writes them, lower or upper case, with or without FE0F. Raises `InputError` when the
-    file is not such a pack, and never unpickles anything.
+    Codes are as emojibase writes them, lower or upper case, with or without FE0F; emojis that are no concepts of the
+    world are left out. Raises `InputError` when the file is not such a pack, and never unpickles anything.
     """
     path = Path(path)
     what = "an artwork pack is an npz with `rgba` uint8 (N, 64, 64, 4) and `hexcode` str (N,)"
@@ -104,20 +106,33 @@ def read_pack(path: str | Path) -> Artwork:
     if not len(rgba):
         raise refuse("it holds no picture")
 
-    known = by_hexcode()
+    known, emoji = by_hexcode(), _every_emoji()
     codes: list[str] = []
+    rows: list[int] = []
     for row, code in enumerate(map(str, hexcode)):
         concept = known.get(canonical(code))
-        if concept is None:
-            raise refuse(f"hexcode {code!r} (row {row}) is not one of the world's {len(known)} concepts")
-        codes.append(concept.hexcode)
+        if concept is not None:
+            codes.append(concept.hexcode)
+            rows.append(row)
+        elif canonical(code) not in emoji:
+            raise refuse(f"hexcode {code!r} (row {row}) is no emoji's")
+    if not rows:
+        raise refuse(f"none of its {len(hexcode)} emojis is one of the world's {len(known)} concepts")
+    skipped = len(hexcode) - len(rows)
+    rgba = rgba[rows]
     seen: dict[str, int] = {}
     for row, code in enumerate(codes):
         if code in seen:
-            raise refuse(f"hexcode {code!r} comes twice (rows {seen[code]} and {row})")
+            raise refuse(f"hexcode {code!r} comes twice (rows {rows[seen[code]]} and {rows[row]})")
         seen[code] = row
     empty = np.flatnonzero(~rgba[..., 3].any(axis=(1, 2)))
     if len(empty):
         raise refuse(f"picture {int(empty[0])} ({codes[int(empty[0])]}) is fully transparent")
     rgba.flags.writeable = False
-    return Artwork(path.stem, rgba, tuple(codes))
+    return Artwork(path.stem, rgba, tuple(codes), skipped)
+
+
+@functools.cache
+def _every_emoji() -> frozenset[str]:
+    """The `canonical` code of every emoji that there is."""
+    return frozenset(json.loads((DATA / "emoji.json").read_text(encoding="utf-8")))

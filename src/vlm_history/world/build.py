@@ -402,6 +402,13 @@ def make_concepts(names: Path, emojibase: dict[str, Any]) -> dict[str, Any]:
     return {"concepts": concepts}
 
 
+def make_emoji(emojibase: dict[str, Any]) -> list[str]:
+    """The content of emoji.json: the code of every emoji, in every skin tone."""
+    entries = emojibase["en/data.json"]
+    toned = [tone for entry in entries for tone in entry.get("skins", ())]
+    return sorted({canonical(entry["hexcode"]) for entry in (*entries, *toned)})
+
+
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
@@ -443,7 +450,7 @@ def json_bytes(value: Any) -> bytes:
 def build(
     out: Path, tarballs: Path | None = None, names: Path = HERE / "names.toml", only: int | None = None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Write concepts.json, artwork/*.npz, textures.npz and manifest.json into `out`; `only` takes the first few."""
+    """Write concepts.json, emoji.json, artwork/*.npz, textures.npz, manifest.json; `only` takes the first few."""
     with tempfile.TemporaryDirectory() as scratch:
         fetch = functools.partial(obtain, folder=tarballs, scratch=Path(scratch))
         emojibase = members(fetch(EMOJIBASE), ("en/data.json", "ko/data.json"))
@@ -473,9 +480,11 @@ def build(
     files = {f"artwork/{artist}.npz": npz_bytes(pack) for artist, pack in packs.items()}
     files["textures.npz"] = npz_bytes(photographs)
     files["concepts.json"] = json_bytes(table)
+    files["emoji.json"] = (json.dumps(make_emoji(emojibase), separators=(",", ":")) + "\n").encode()
     contents = {f"artwork/{artist}.npz": digest(pack) for artist, pack in packs.items()}
     contents["textures.npz"] = digest(photographs)
-    contents["concepts.json"] = hashlib.sha256(files["concepts.json"]).hexdigest()
+    for name in ("concepts.json", "emoji.json"):
+        contents[name] = hashlib.sha256(files[name]).hexdigest()
     manifest = {
         "sources": {
             source.package: {"version": source.version, "sha256": source.sha256, "licence": source.licence}
