@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import shutil
 import types
@@ -18,7 +19,13 @@ from vlm_history.errors import InputError
 from vlm_history.text import WordTokenizer
 
 System = TypeVar("System", bound=nn.Module)
-FILES = ("model.safetensors", "config.json", "tokenizer.json")
+
+
+def _files(system_class: type[nn.Module]) -> tuple[str, ...]:
+    """What a folder of this system holds; not every system reads words."""
+    words = ("tokenizer.json",) if "tokenizer" in inspect.signature(system_class).parameters else ()
+    return ("model.safetensors", "config.json", *words)
+
 
 
 def config_to_data(config: Any) -> dict[str, Any]:
@@ -56,7 +63,7 @@ def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None, 
     """Write a system, beside its place first, so that a half-written one is never seen.
 
     Args:
-        model: a module with `config` (a dataclass) and `tokenizer`.
+        model: a module with `config` (a dataclass) and, if it reads or writes words, `tokenizer`.
         directory: where it goes; what was there is replaced.
         card: how the weights were made; an earlier card stays if None.
         half: store the weights in half precision, as the shipped ones are.
@@ -70,7 +77,8 @@ def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None, 
     weights = {k: v.half() if half and v.is_floating_point() else v for k, v in weights.items()}
     save_file(weights, beside / "model.safetensors")
     (beside / "config.json").write_text(json.dumps(config_to_data(model.config), indent=1) + "\n", encoding="utf-8")
-    model.tokenizer.save(beside / "tokenizer.json")
+    if hasattr(model, "tokenizer"):
+        model.tokenizer.save(beside / "tokenizer.json")
     if card is not None:
         (beside / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     elif (directory / "card.json").exists():
@@ -89,13 +97,14 @@ def load(system_class: type[System], directory: str | Path) -> System:
         InputError: files are missing, or tensors are missing, left over or of another shape.
     """
     directory = Path(directory)
-    missing = [name for name in FILES if not (directory / name).is_file()]
+    files = _files(system_class)
+    missing = [name for name in files if not (directory / name).is_file()]
     if missing:
-        raise InputError(f"expected {', '.join(FILES)} in {directory}, but {', '.join(missing)} is missing")
-    tokenizer = WordTokenizer.load(directory / "tokenizer.json")
+        raise InputError(f"expected {', '.join(files)} in {directory}, but {', '.join(missing)} is missing")
+    words = [WordTokenizer.load(directory / name) for name in files if name == "tokenizer.json"]
     data = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     config_class = typing.get_type_hints(system_class.__init__)["config"]
-    model = system_class(config_from_data(config_class, data), tokenizer)
+    model = system_class(config_from_data(config_class, data), *words)
     try:
         weights = load_file(directory / "model.safetensors")
     except SafetensorError as error:

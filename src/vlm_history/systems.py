@@ -46,9 +46,12 @@ class System:
 TABLE: tuple[System, ...] = (
     System(
         "cnn", "CNN", "connect", 1989,
-        "LeCun et al., Backpropagation applied to handwritten zip code recognition", "connect.cnn:ResidualCNN",
+        "LeCun et al., Backpropagation applied to handwritten zip code recognition", "connect.cnn:Classifier",
     ),
-    System("lstm", "LSTM", "connect", 1997, "Hochreiter and Schmidhuber, Long short-term memory", "connect.lstm:LSTM"),
+    System(
+        "lstm", "LSTM", "connect", 1997, "Hochreiter and Schmidhuber, Long short-term memory",
+        "connect.lstm:LanguageModel",
+    ),
     System(
         "show-and-tell", "Show and Tell", "connect", 2014,
         "Vinyals et al., Show and tell: a neural image caption generator", "connect.show_and_tell:ShowAndTell",

@@ -16,7 +16,7 @@ from vlm_history.training import loop
 from vlm_history.training.loop import train
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tiny import recipe
+from tests.training.tiny import recipe
 
 TINY = Path(__file__).parent / "tiny.py"
 

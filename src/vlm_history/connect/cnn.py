@@ -1,19 +1,25 @@
 """The vision expert: convolutional neural networks.
 
-Two of them, both pixels in, vector out. `GoogLeNet` (Szegedy et al., arXiv 1409.4842) is the one that Show and Tell
-joined to its LSTM; it is written here with the batch normalisation that torchvision's weights have. `ResidualCNN`
-(after He et al., arXiv 1512.03385) is the small one that learns the world.
+All of them are pixels in, a grid of features out. `Classifier` is the expert of this world: a small `ResidualCNN`
+(after He et al., arXiv 1512.03385) and a layer that names what its grid shows. `GoogLeNet` (Szegedy et al., arXiv
+1409.4842) is the network that Show and Tell joined to its LSTM; it is written here with the batch normalisation that
+torchvision's weights have. `VGG` (Simonyan and Zisserman, arXiv 1409.1556) is that of Show, Attend and Tell.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import log
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from vlm_history.errors import InputError
+from vlm_history.images import Images, is_single, read_images
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class CNNConfig:
     @classmethod
     def world(cls) -> CNNConfig:
         """The size that the world is learned at."""
-        return cls(stem=24, stages=(48, 96, 192), width=384)
+        return cls(stem=24, stages=(48, 96, 256), width=384)
 
 
 class Block(nn.Module):
@@ -76,15 +82,20 @@ class ResidualCNN(nn.Module):
         side = config.image_size >> (1 + len(config.stages))
         self.project = nn.Linear(config.stages[-1] * side * side, config.width)
 
+    def levels(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> list[Tensor]:
+        """What each block has made of the picture: finer grids of simpler features first."""
+        # channels last is how CPUs convolve fastest (1.3 times here)
+        x = F.relu(self.stem_norm(self.stem(pixels.contiguous(memory_format=torch.channels_last))))
+        levels = [x]
+        for block in self.blocks:
+            levels.append(block(levels[-1]))
+        return levels[1:]
+
     def features(
         self, pixels: Float[Tensor, "batch 3 rows columns"]
     ) -> Float[Tensor, "batch channels grid_rows grid_columns"]:
         """The grid: for 64 x 64 pixels, 4 x 4 places."""
-        # channels last is how CPUs convolve fastest (1.3 times here)
-        x = F.relu(self.stem_norm(self.stem(pixels.contiguous(memory_format=torch.channels_last))))
-        for block in self.blocks:
-            x = block(x)
-        return x
+        return self.levels(pixels)[-1]
 
     def pool(self, grid: Float[Tensor, "batch channels grid_rows grid_columns"]) -> Float[Tensor, "batch width"]:
         """Grid -> image vector."""
@@ -93,6 +104,79 @@ class ResidualCNN(nn.Module):
     def forward(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch width"]:
         """Normalised pixels -> image vector."""
         return self.pool(self.features(pixels))
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """A CNN and the names that it is to know: for each class the Korean and the English one."""
+
+    cnn: CNNConfig
+    names: tuple[tuple[str, str], ...]
+
+
+class Classifier(nn.Module):
+    """The vision expert: which of the things it learned does a picture show?
+
+    It scores every place of the grid by itself, so it can also point at what it names.
+    """
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.cnn = ResidualCNN(config.cnn)
+        self.head = nn.Linear(config.cnn.stages[-1], len(config.names))
+
+    def places(
+        self, pixels: Float[Tensor, "batch 3 rows columns"]
+    ) -> Float[Tensor, "batch grid_rows grid_columns classes"]:
+        """Logits of all classes at each place of the grid."""
+        return self.head(self.cnn.features(pixels).permute(0, 2, 3, 1))
+
+    @staticmethod
+    def whole(places: Float[Tensor, "batch grid_rows grid_columns classes"]) -> Float[Tensor, "batch classes"]:
+        """Logits of a picture: a soft maximum over its places, so that one good look is enough."""
+        every = places.flatten(1, 2)
+        return every.logsumexp(1) - log(every.shape[1])
+
+    def forward(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch classes"]:
+        """Normalised pixels -> logits of the classes."""
+        return self.whole(self.places(pixels))
+
+    @torch.no_grad()
+    def classify(
+        self, image: Images, names: Sequence[str] | None = None, *, language: str = "ko"
+    ) -> dict[str, float] | list[dict[str, float]]:
+        """Name what a picture shows.
+
+        Args:
+            image: one image or several, as `vlm_history.images.read_images` takes them.
+            names: choose among these alone; all that it knows if None.
+            language: "ko" or "en", the language of the names.
+
+        Returns:
+            For each image the names with their probabilities, the likeliest first.
+
+        Raises:
+            InputError: an unknown language, a name that it never learned, no name, or no image.
+        """
+        if language not in ("ko", "en"):
+            raise InputError(f'expected language "ko" or "en", got {language!r}; choose one of the two')
+        known = {name[("ko", "en").index(language)]: row for row, name in enumerate(self.config.names)}
+        wanted = list(known) if names is None else list(names)
+        foreign = [name for name in wanted if name not in known]
+        if foreign or not wanted:
+            raise InputError(
+                f"expected names among the {len(known)} that this CNN learned, got {', '.join(foreign) or 'none'}; "
+                "a classifier cannot learn a name by being told it"
+            )
+        config = self.config.cnn
+        pixels = read_images(image, size=config.image_size, mean=config.mean, std=config.std)
+        logits = self(pixels.to(self.head.weight.device))[:, [known[name] for name in wanted]].cpu()
+        told = []
+        for chances in logits.softmax(1):
+            best, which = chances.sort(descending=True)
+            told.append({wanted[row]: chance for row, chance in zip(which.tolist(), best.tolist(), strict=True)})
+        return told[0] if is_single(image) else told
 
 
 @dataclass(frozen=True)
@@ -198,3 +282,63 @@ class GoogLeNet(nn.Module):
     def classify(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch classes"]:
         """Normalised pixels -> logits of the classes it was trained on."""
         return self.classifier(self.dropout(self(pixels)))
+
+
+@dataclass(frozen=True)
+class VGGConfig:
+    """VGG-19, configuration E of the paper's table 1: channels of the convolutions of each of its five stages.
+
+    `mean` and `std` are those of torchvision's weights.
+    """
+
+    stages: tuple[tuple[int, ...], ...] = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4)
+    width: int = 4096
+    classes: int = 1000
+    image_size: int = 224
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class VGG(nn.Module):
+    """3x3 convolutions and nothing else, pooled after each stage; then three layers that read the whole grid."""
+
+    def __init__(self, config: VGGConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stages = nn.ModuleList()
+        inputs = 3
+        for stage in config.stages:
+            widths = (inputs, *stage)
+            self.stages.append(nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in pairwise(widths)))
+            inputs = stage[-1]
+        self.first = nn.Linear(inputs * 7 * 7, config.width)
+        self.second = nn.Linear(config.width, config.width)
+        self.classifier = nn.Linear(config.width, config.classes)
+        self.dropout = nn.Dropout(0.5)
+
+    def features(
+        self, pixels: Float[Tensor, "batch 3 rows columns"]
+    ) -> Float[Tensor, "batch channels grid_rows grid_columns"]:
+        """The last convolution's grid, before it is pooled: for 224 x 224 pixels, 14 x 14 places of 512 channels.
+
+        Show, Attend and Tell takes its annotations here (section 5.2: "the fourth convolutional layer before max
+        pooling" of the last stage).
+        """
+        x = pixels
+        for number, stage in enumerate(self.stages):
+            if number:
+                x = F.max_pool2d(x, 2)
+            assert isinstance(stage, nn.ModuleList)
+            for convolution in stage:
+                x = F.relu(convolution(x))
+        return x
+
+    def forward(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch width"]:
+        """Normalised pixels -> image vector, the second of the three last layers."""
+        grid = F.adaptive_avg_pool2d(F.max_pool2d(self.features(pixels), 2), 7)
+        x = self.dropout(F.relu(self.first(grid.flatten(1))))
+        return self.dropout(F.relu(self.second(x)))
+
+    def classify(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch classes"]:
+        """Normalised pixels -> logits of the classes it was trained on."""
+        return self.classifier(self(pixels))

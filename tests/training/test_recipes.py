@@ -1,4 +1,4 @@
-"""The recipe of Show and Tell: what it reads, that it is a function of its seed, and that it learns."""
+"""The recipes: what they read, that batches are a function of their seed, that they learn, what they start from."""
 
 import json
 from dataclasses import replace
@@ -12,13 +12,15 @@ import torch
 from vlm_history.errors import InputError
 from vlm_history.systems import find, load_from
 from vlm_history.training import recipes
+from vlm_history.training import scenes as scenes_module
+from vlm_history.training.experts import expert
 from vlm_history.training.loop import train
-from vlm_history.training.recipes import show_and_tell as recipe_module
-from vlm_history.training.recipes.show_and_tell import Captions, NameObjects, tokenizer, training_scenes, world
+from vlm_history.training.recipes.show_and_tell import Captions
+from vlm_history.training.scenes import tokenizer, training_scenes, world
 from vlm_history.world import Scene, World
 from vlm_history.world.splits import TRAIN_ARTISTS, pair_split
 
-STAGES = [*recipes.get("show-and-tell").stages, *recipes.get("show-and-tell", quick=True).stages]
+STAGES = [stage for name in recipes.names() for quick in (False, True) for stage in recipes.get(name, quick).stages]
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda s: f"{s.name}-{s.steps}")
@@ -43,14 +45,14 @@ def test_batches_meet_nothing_held_out(stage: Any, monkeypatch: pytest.MonkeyPat
 
 def test_vocabulary_reads_no_held_out_pair_and_says_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Any] = []
-    real = recipe_module.captions
+    real = scenes_module.captions
 
     def watching(fact: Any, names: Any, language: str) -> list[str]:
         read.append(fact)
         return real(fact, names, language)
 
     tokenizer.cache_clear()
-    monkeypatch.setattr(recipe_module, "captions", watching)
+    monkeypatch.setattr(scenes_module, "captions", watching)
     words = tokenizer()
     for fact in read:
         assert all(pair_split(a.hexcode, b.hexcode) == "train" for a, b in combinations(fact.mentions, 2))
@@ -63,7 +65,7 @@ def test_vocabulary_reads_no_held_out_pair_and_says_everything(monkeypatch: pyte
                     assert words.decode(ids) == caption
 
 
-@pytest.mark.parametrize("stage", STAGES[:2], ids=lambda s: s.name)
+@pytest.mark.parametrize("stage", STAGES, ids=lambda s: f"{s.name}-{s.steps}")
 def test_a_batch_is_a_function_of_seed_index_and_rows(stage: Any) -> None:
     whole, again = stage.batch(3, 11, range(8)), stage.batch(3, 11, range(8))
     part = stage.batch(3, 11, range(4, 8))
@@ -84,13 +86,18 @@ def test_seeds_of_scenes_do_not_meet() -> None:
         training_scenes(1, 0, range(17), 16, (("pair", 1.0),))
 
 
-def test_captions_stage_takes_over_the_cnn() -> None:
-    first, second = recipes.get("show-and-tell").stages
-    earlier = first.build(None)
-    assert isinstance(earlier, NameObjects)
-    later = second.build(earlier)
-    for name, tensor in earlier.cnn.state_dict().items():
-        assert torch.equal(later.get_submodule("model.cnn").state_dict()[name], tensor)
+def test_captions_stage_starts_from_the_expert() -> None:
+    stage = recipes.get("show-and-tell").stages[0]
+    assert isinstance(stage, Captions)
+    if not find("cnn").shipped:
+        with pytest.raises(InputError, match="vlm-history train cnn"):
+            stage.build(None)
+        return
+    cnn = expert("cnn", stage.cnn).cnn.state_dict()
+    begun = stage.build(None).get_submodule("model.cnn").state_dict()
+    assert all(torch.equal(begun[name], tensor) for name, tensor in cnn.items())
+    with pytest.raises(InputError, match="by recipe 0123"):
+        expert("cnn", "0123")
 
 
 def test_loss_is_that_of_the_model() -> None:
@@ -101,7 +108,7 @@ def test_loss_is_that_of_the_model() -> None:
     batch = stage.batch(0, 0, range(4))
     total, weight = module(**batch)
     model = module.get_submodule("model")
-    pixels = recipe_module.normalised(batch["pixels"], model.cnn.config)  # type: ignore[union-attr, arg-type]
+    pixels = scenes_module.normalised(batch["pixels"], model.cnn.config)  # type: ignore[union-attr, arg-type]
     twice = pixels.repeat_interleave(2, 0)
     plain = model.loss(twice, batch["tokens"].flatten(0, 1))  # type: ignore[operator]
     torch.testing.assert_close(total / weight, plain, rtol=1e-4, atol=1e-4)
@@ -109,7 +116,7 @@ def test_loss_is_that_of_the_model() -> None:
 
 def test_learns_and_is_written(tmp_path: Path) -> None:
     quick = recipes.get("show-and-tell", quick=True)
-    stage = replace(quick.stages[0], steps=24, batch_size=16, evaluate_every=8, warmup=4, looks=4)  # type: ignore[call-arg]
+    stage = replace(quick.stages[0], steps=24, batch_size=16, evaluate_every=8, warmup=4, looks=4, cnn="")  # type: ignore[call-arg]
     tiny = replace(quick, stages=(stage,))
     train(tiny, tmp_path / "out", workers=0, progress_bar=False)
     card = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))
@@ -127,10 +134,11 @@ def test_unknown_recipe() -> None:
         recipes.get("show-and-tel")
 
 
-def test_shipped_weights_come_from_this_recipe() -> None:
-    system = find("show-and-tell")
+@pytest.mark.parametrize("name", recipes.names())
+def test_shipped_weights_come_from_this_recipe(name: str) -> None:
+    system = find(name)
     if not system.shipped:
         pytest.skip("no weights shipped yet")
     card = json.loads((system.weights / "card.json").read_text(encoding="utf-8"))
-    assert card["recipe"]["hash"] == recipes.get("show-and-tell").hash
+    assert card["recipe"]["hash"] == recipes.get(name).hash
     assert {"steps", "images", "seconds", "hardware", "versions", "history", "scores"} <= card.keys()

@@ -1,0 +1,68 @@
+"""What recipes share: training scenes, the words of the world, pixels as networks want them."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+from random import Random
+
+import torch
+from torch import Tensor
+
+from vlm_history.connect.cnn import CNNConfig, GoogLeNetConfig, VGGConfig
+from vlm_history.text import WordTokenizer
+from vlm_history.training.recipe import scene_seeds
+from vlm_history.world import World
+from vlm_history.world.grammar import LANGUAGES, SIZES, Fact, Mention, captions, pair_fact
+from vlm_history.world.scenes import Scene
+from vlm_history.world.splits import pair_split
+
+Mix = tuple[tuple[str, float], ...]
+"""Kinds of scenes and their shares."""
+
+
+@cache
+def world() -> World:
+    """The world, once in each process."""
+    return World()
+
+
+def training_scenes(seed: int, index: int, rows: range, batch_size: int, mix: Mix) -> list[Scene]:
+    """Scenes for some rows of a batch, all from the split "train"."""
+    kinds, shares = zip(*mix, strict=True)
+    scenes = []
+    for scene_seed in scene_seeds(seed, index, rows, batch_size):
+        kind = Random(f"kind/{scene_seed}").choices(kinds, shares)[0]
+        scenes.append(world().sample(scene_seed, split="train", kind=kind))
+    return scenes
+
+
+@cache
+def tokenizer() -> WordTokenizer:
+    """The words of the world, in both languages: every name, alone, counted and in a pair that training may see."""
+    names = {c.hexcode: c for c in world().concepts}
+    facts = []
+    for concept in world().concepts:
+        facts += [Fact("one", (Mention(concept.hexcode, size),)) for size in (None, *SIZES)]
+        facts += [Fact("count", (Mention(concept.hexcode),), None, n) for n in (1, 2, 3, 4) if concept.article]
+    for first, second in pairwise(names):
+        if pair_split(first, second) == "train":
+            facts += [pair_fact(Mention(first), relation, Mention(second)) for relation in ("left", "above")]
+    for trio in zip(names, list(names)[1:], list(names)[2:], strict=False):
+        if all(pair_split(a, b) == "train" for a, b in (trio[:2], trio[1:], trio[::2])):
+            facts.append(Fact("many", tuple(Mention(h) for h in trio)))
+    return WordTokenizer.fit(
+        [said for fact in facts for language in LANGUAGES for said in captions(fact, names, language)], minimum=5
+    )
+
+
+def pixels_of(scenes: list[Scene]) -> Tensor:
+    """(scenes, 3, 64, 64) bytes; four times cheaper to hand over than floats."""
+    return torch.from_numpy(world().render(scenes)).permute(0, 3, 1, 2)
+
+
+def normalised(pixels: Tensor, config: CNNConfig | GoogLeNetConfig | VGGConfig) -> Tensor:
+    """Bytes -> what the CNN wants."""
+    mean = torch.tensor(config.mean, device=pixels.device)[:, None, None]
+    std = torch.tensor(config.std, device=pixels.device)[:, None, None]
+    return (pixels.float() / 255 - mean) / std
