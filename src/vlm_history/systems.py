@@ -101,6 +101,19 @@ TABLE: tuple[System, ...] = (
 )  # fmt: skip
 """In historical order within their eras, as the story tells them."""
 
+ASIDE: tuple[System, ...] = (
+    System(
+        "show-attend-and-tell-hard", "Show, Attend and Tell (hard attention)", "connect", 2015,
+        "Xu et al., Show, attend and tell: neural image caption generation with visual attention",
+        "connect.show_attend_and_tell:ShowAttendAndTell",
+    ),
+    System(
+        "question-answering", "CNN + LSTM question answering", "connect", 2015,
+        "Antol et al., VQA: visual question answering", "connect.question_answering:QuestionAnswering",
+    ),
+)  # fmt: skip
+"""What a chapter compares itself with: `load` opens them, `systems` does not list them."""
+
 
 def systems() -> list[str]:
     """Return the names of all systems, in the order of the story.
@@ -113,7 +126,7 @@ def systems() -> list[str]:
 
 def find(name: str) -> System:
     """Return the row of the table for a name, or raise `InputError` naming the names there are."""
-    for system in TABLE:
+    for system in (*TABLE, *ASIDE):
         if system.name == name:
             return system
     raise InputError(f"expected the name of a system, got {name!r}; there are: {', '.join(systems())}")
@@ -121,7 +134,7 @@ def find(name: str) -> System:
 
 def available() -> list[str]:
     """Return the names of the systems whose weights are shipped."""
-    return [system.name for system in TABLE if system.shipped]
+    return [system.name for system in (*TABLE, *ASIDE) if system.shipped]
 
 
 def load(name: str, device: str = "cpu") -> Any:

@@ -321,7 +321,7 @@ class VGG(nn.Module):
     ) -> Float[Tensor, "batch channels grid_rows grid_columns"]:
         """The last convolution's grid, before it is pooled: for 224 x 224 pixels, 14 x 14 places of 512 channels.
 
-        Show, Attend and Tell takes its annotations here (section 5.2: "the fourth convolutional layer before max
+        Show, Attend and Tell takes its annotations here (section 4.3: "the fourth convolutional layer before max
         pooling" of the last stage).
         """
         x = pixels

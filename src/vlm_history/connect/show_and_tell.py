@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlm_history.connect.cnn import CNNConfig, GoogLeNet, GoogLeNetConfig, ResidualCNN
-from vlm_history.connect.lstm import LSTM, State
-from vlm_history.errors import InputError
+from vlm_history.connect.decoding import State, beam_search, sample
+from vlm_history.connect.lstm import LSTM
 from vlm_history.images import Images, is_single, read_images
 from vlm_history.text import SPECIALS, WordTokenizer
 
@@ -99,7 +99,8 @@ class ShowAndTell(nn.Module):
 
     def _next(self, tokens: Int[Tensor, " batch"], state: State) -> tuple[Float[Tensor, "batch vocabulary"], State]:
         """log p of the word after each token, and the new state."""
-        state = self.lstm.cell(self.embedding(tokens), state)
+        h, c = state
+        state = self.lstm.cell(self.embedding(tokens), (h, c))
         return self.words(state[0]).log_softmax(-1), state
 
     @torch.no_grad()
@@ -124,28 +125,15 @@ class ShowAndTell(nn.Module):
         Raises:
             InputError: an unknown language, a temperature that is not above zero, or no image.
         """
-        if not temperature > 0:
-            raise InputError(f"expected a temperature above 0, got {temperature}; caption() takes the likeliest words")
-        generator = generator or torch.Generator().manual_seed(0)
         state = self._begin(image)
-        word = torch.full((len(state[0]),), self.tokenizer.start(language), device=state[0].device)
-        told = []
-        for _ in range(max_length):
-            log_p, state = self._next(word, state)
-            chances = (log_p / temperature).softmax(-1).cpu()
-            word = torch.multinomial(chances, 1, generator=generator)[:, 0].to(word.device)
-            told.append(word)
-        captions = [self.tokenizer.decode(ids) for ids in torch.stack(told, 1).tolist()]
+        start = torch.full((len(state[0]),), self.tokenizer.start(language), device=state[0].device)
+        told = sample(self._next, state, start, temperature=temperature, max_length=max_length, generator=generator)
+        captions = [self.tokenizer.decode(ids) for ids in told.tolist()]
         return captions[0] if is_single(image) else captions
 
     @torch.no_grad()
     def caption(self, image: Images, *, language: str = "ko", beam: int = 3, max_length: int = 24) -> str | list[str]:
-        """Tell what is in a picture, by beam search.
-
-        The search keeps the `beam` most likely beginnings of each picture's sentence, all pictures in one batch
-        (section 3.1, Inference; the paper used 20). Sentences compete by the sum of log p, as in equation 1: there is
-        no normalisation by length. A sentence without an end after `max_length` words is cut there. With beam 1 this
-        is the greedy choice.
+        """Tell what is in a picture, by beam search (section 3.1, Inference; see `decoding.beam_search`).
 
         Args:
             image: one image or several, as `vlm_history.images.read_images` takes them.
@@ -159,30 +147,7 @@ class ShowAndTell(nn.Module):
         Raises:
             InputError: an unknown language, a beam or a length below one, or no image.
         """
-        if beam < 1 or max_length < 1:
-            raise InputError(f"expected a beam and a max_length of at least 1, got {beam} and {max_length}")
         start, end = self.tokenizer.start(language), self.tokenizer.end
-        state = self._begin(image)
-        pictures, device = len(state[0]), state[0].device
-        first = torch.arange(pictures, device=device)[:, None] * beam  # row of each picture's first beginning
-        state = (state[0].repeat_interleave(beam, 0), state[1].repeat_interleave(beam, 0))
-        told = torch.full((pictures * beam, 1), start, device=device)
-        scores = torch.full((pictures, beam), -torch.inf, device=device)
-        scores[:, 0] = 0.0  # at first all beginnings are the same one
-        ended = torch.zeros(pictures, beam, dtype=torch.bool, device=device)
-        for _ in range(max_length):
-            log_p, state = self._next(told[:, -1], state)
-            log_p = log_p.view(pictures, beam, -1)
-            log_p = log_p.masked_fill(ended[..., None], -torch.inf)
-            log_p[..., end] = torch.where(ended, 0.0, log_p[..., end])  # an ended sentence stays as it is
-            scores, choice = (scores[..., None] + log_p).flatten(1).topk(beam, dim=1)
-            parent, word = choice // log_p.shape[-1], choice % log_p.shape[-1]
-            rows = (first + parent).flatten()
-            state = (state[0][rows], state[1][rows])
-            told = torch.cat([told[rows], word.view(-1, 1)], dim=1)
-            ended = ended.gather(1, parent) | (word == end)
-            if ended.all():
-                break
-        best = told.view(pictures, beam, -1)[:, 0, 1:]  # topk sorts: the likeliest comes first
-        captions = [self.tokenizer.decode(ids) for ids in best.tolist()]
+        told = beam_search(self._next, self._begin(image), start=start, end=end, beam=beam, max_length=max_length)
+        captions = [self.tokenizer.decode(ids) for ids in told.tolist()]
         return captions[0] if is_single(image) else captions

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vlm_history.connect.cnn import CNNConfig, GoogLeNetConfig, VGGConfig
 from vlm_history.text import WordTokenizer
-from vlm_history.training.recipe import scene_seeds
+from vlm_history.training.recipe import Batch, scene_seeds
 from vlm_history.world import World
 from vlm_history.world.grammar import LANGUAGES, SIZES, Fact, Mention, captions, pair_fact
 from vlm_history.world.scenes import Scene
@@ -66,3 +66,24 @@ def normalised(pixels: Tensor, config: CNNConfig | GoogLeNetConfig | VGGConfig) 
     mean = torch.tensor(config.mean, device=pixels.device)[:, None, None]
     std = torch.tensor(config.std, device=pixels.device)[:, None, None]
     return (pixels.float() / 255 - mean) / std
+
+
+def caption_batch(seed: int, index: int, rows: range, batch_size: int, mix: Mix) -> Batch:
+    """Pictures (B, 3, 64, 64) and, for each, a Korean and an English caption (B, 2, T) chosen by the scene's seed."""
+    scenes = training_scenes(seed, index, rows, batch_size, mix)
+    words = tokenizer()
+    encoded = [[words.encode(scene.caption(each), each) for each in LANGUAGES] for scene in scenes]
+    longest = max(len(said) for of_scene in encoded for said in of_scene)
+    tokens = torch.full((len(scenes), len(LANGUAGES), longest), words.pad)
+    for row, of_scene in enumerate(encoded):
+        for column, said in enumerate(of_scene):
+            tokens[row, column, : len(said)] = torch.tensor(said)
+    return {"pixels": pixels_of(scenes), "tokens": tokens}
+
+
+def exactly_right(scenes: list[Scene], captions: list[str], language: str) -> float:
+    """The share of captions that the grammar reads as the fact of their scene."""
+    right = [
+        world().reader.parse(caption, language) == scene.fact for caption, scene in zip(captions, scenes, strict=True)
+    ]
+    return sum(right) / len(right)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,7 +20,7 @@ from vlm_history.connect.show_and_tell import ShowAndTell, ShowAndTellConfig
 from vlm_history.training.experts import expert
 from vlm_history.training.recipe import Batch, Recipe, Stage
 from vlm_history.training.recipes.cnn import RECIPE as CNN
-from vlm_history.training.scenes import Mix, normalised, pixels_of, tokenizer, training_scenes, world
+from vlm_history.training.scenes import Mix, caption_batch, exactly_right, normalised, tokenizer, world
 from vlm_history.world.grammar import LANGUAGES
 
 
@@ -74,14 +73,7 @@ class Captions(Stage):
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes, each with a Korean and an English caption, chosen by the scene's own seed."""
-        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix)
-        encoded = [[tokenizer().encode(scene.caption(each), each) for each in LANGUAGES] for scene in scenes]
-        longest = max(len(said) for of_scene in encoded for said in of_scene)
-        tokens = torch.full((len(scenes), len(LANGUAGES), longest), tokenizer().pad)
-        for row, of_scene in enumerate(encoded):
-            for column, said in enumerate(of_scene):
-                tokens[row, column, : len(said)] = torch.tensor(said)
-        return {"pixels": pixels_of(scenes), "tokens": tokens}
+        return caption_batch(seed, index, rows, self.batch_size, self.mix)
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Greedy captions of validation pairs: how many are exactly right, in each language."""
@@ -91,11 +83,8 @@ class Captions(Stage):
         scores = {}
         for language in LANGUAGES:
             said = module.model.caption(pictures, language=language, beam=1)
-            right = [
-                world().reader.parse(caption, language) == scene.fact
-                for caption, scene in zip(said, scenes, strict=True)
-            ]
-            scores[f"exact_{language}"] = sum(right) / len(right)
+            assert isinstance(said, list)
+            scores[f"exact_{language}"] = exactly_right(scenes, said, language)
         scores["exact"] = sum(scores.values()) / len(scores)
         return scores
 
