@@ -8,7 +8,7 @@ published.export(model, directory)       written so that the library loads them 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vlm_history.errors import InputError
-from vlm_history.published import googlenet
+from vlm_history.published import googlenet, vgg
 from vlm_history.published.adapter import Adapter, read_safetensors
 
 
@@ -31,6 +31,7 @@ class Published:
 
 _MODELS: dict[str, Published] = {
     "torchvision/googlenet": Published(googlenet.build, {"torchvision": googlenet.TORCHVISION}),
+    "torchvision/vgg19": Published(vgg.build, {"torchvision": vgg.TORCHVISION, "timm": vgg.TIMM}),
 }
 
 
@@ -55,7 +56,7 @@ def build(name: str) -> nn.Module:
 
 
 def load(path: str | Path, name: str | None = None) -> nn.Module:
-    """Published weights from this computer.
+    """Published weights from this computer; the tensors' names tell which library wrote them.
 
     Args:
         path: a directory or `.safetensors` file, as the library saves it.
@@ -70,22 +71,21 @@ def load(path: str | Path, name: str | None = None) -> nn.Module:
             f"expected a directory or a .safetensors file, got {str(path)!r}, which does not exist{known}; "
             "save them with safetensors.torch.save_file(torchvision_model.state_dict(), file)"
         )
+    candidates = [_find(name)] if name else list(_MODELS.values())
     tensors = read_safetensors(path)
-    chosen = name or next((n for n, m in _MODELS.items() if _fits(m, set(tensors))), None)
-    if chosen is None:
+    published, adapter = _recognise(tensors, candidates)
+    if not name and adapter.share(tensors) < 0.5:
         raise InputError(f"expected the tensors of one of {', '.join(_MODELS)}, got others in {path}; pass name=")
     with torch.device("meta"):
-        model = _find(chosen).build()
-    adapter = next(iter(_MODELS[chosen].adapters.values()))
+        model = published.build()
     model.load_state_dict(adapter.from_published(tensors, model), assign=True)
     return model.eval()
 
 
-def _fits(model: Published, tensors: set[str]) -> bool:
-    return any(
-        set(f"{module}.weight" for module in adapter.ours_to_theirs.values()) & tensors
-        for adapter in model.adapters.values()
-    )
+def _recognise(tensors: Iterable[str], candidates: Iterable[Published]) -> tuple[Published, Adapter]:
+    """The model, and the library's way of naming it, that these names fit best."""
+    pairs = ((published, adapter) for published in candidates for adapter in published.adapters.values())
+    return max(pairs, key=lambda pair: pair[1].share(tensors))
 
 
 def export(model: nn.Module, directory: str | Path, library: str = "torchvision") -> Path:
@@ -94,13 +94,13 @@ def export(model: nn.Module, directory: str | Path, library: str = "torchvision"
     Args:
         model: one that `build` or `load` returned.
         directory: gets `model.safetensors`.
-        library: for which library.
+        library: "torchvision" or, where it has the model, "timm".
 
     Returns:
         The file.
 
     Raises:
-        InputError: the model is none of the published ones, or the library does not know it.
+        InputError: the model is none of the published ones, or the library does not have it.
     """
     for published in _MODELS.values():
         with torch.device("meta"):
@@ -110,7 +110,10 @@ def export(model: nn.Module, directory: str | Path, library: str = "torchvision"
     else:
         raise InputError(f"expected a model of {', '.join(_MODELS)}, got a {type(model).__name__}")
     if library not in published.adapters:
-        raise InputError(f"expected a library among {', '.join(published.adapters)}, got {library!r}")
+        raise InputError(
+            f"expected a library that has {type(model).__name__}, that is {', '.join(published.adapters)}, "
+            f"got {library!r}; choose one of these"
+        )
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.detach().contiguous() for k, v in published.adapters[library].to_published(model).items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -20,15 +20,29 @@ class Adapter:
     Attributes:
         ours_to_theirs: for each module of ours the name of theirs; a tensor's own name (weight, bias, ...) follows.
         ignored: beginnings of their names that our network has no use for.
+        kernels: our linear layers that are convolutions of theirs, with the kernel's rows and columns: the same
+            numbers in the same order, as (outputs, inputs, rows, columns).
     """
 
     ours_to_theirs: Mapping[str, str]
     ignored: tuple[str, ...] = ()
+    kernels: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def theirs(self, ours: str) -> str:
         """Their name of a tensor of ours."""
         module, _, tensor = ours.rpartition(".")
         return f"{self.ours_to_theirs[module]}.{tensor}"
+
+    def shaped(self, ours: str, value: Tensor) -> Tensor:
+        """A tensor of ours in their shape."""
+        module, _, tensor = ours.rpartition(".")
+        kernel = self.kernels.get(module) if tensor == "weight" else None
+        return value.unflatten(1, (-1, *kernel)) if kernel else value
+
+    def share(self, tensors: Iterable[str]) -> float:
+        """How many of their modules own one of these tensors, from 0 (none) to 1 (all)."""
+        modules = set(self.ours_to_theirs.values())
+        return len(modules & {name.rpartition(".")[0] for name in tensors}) / len(modules)
 
     def from_published(self, tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Their tensors under our names.
@@ -36,28 +50,31 @@ class Adapter:
         Raises:
             InputError: a tensor is missing, left over, or of another shape than the model's.
         """
-        wanted = {self.theirs(name): (name, value) for name, value in model.state_dict().items()}
+        state = model.state_dict()
+        wanted = {self.theirs(ours): self.shaped(ours, value).shape for ours, value in state.items()}
         found = {name for name in tensors if not name.startswith(self.ignored or ("\0",))}
-        self._refuse("missing", wanted.keys() - found)
-        self._refuse("left over", found - wanted.keys())
+        network = type(model).__name__
+        self._refuse(network, "missing", wanted.keys() - found)
+        self._refuse(network, "left over", found - wanted.keys())
         self._refuse(
+            network,
             "of another shape",
-            (f"{n} {tuple(tensors[n].shape)} instead of {tuple(v.shape)}" for n, (_, v) in wanted.items()
-             if tensors[n].shape != v.shape),
+            (f"{name} {tuple(tensors[name].shape)} instead of {tuple(shape)}" for name, shape in wanted.items()
+             if tensors[name].shape != shape),
         )  # fmt: skip
-        return {ours: tensors[theirs] for theirs, (ours, _) in wanted.items()}
+        return {ours: tensors[self.theirs(ours)].reshape(value.shape) for ours, value in state.items()}
 
     def to_published(self, model: nn.Module) -> dict[str, Tensor]:
-        """Our tensors under their names."""
-        return {self.theirs(name): value for name, value in model.state_dict().items()}
+        """Our tensors under their names and in their shapes."""
+        return {self.theirs(ours): self.shaped(ours, value) for ours, value in model.state_dict().items()}
 
     @staticmethod
-    def _refuse(what: str, names: Iterable[str]) -> None:
+    def _refuse(network: str, what: str, names: Iterable[str]) -> None:
         names = sorted(names)
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             raise InputError(
-                f"expected the published tensors of this network, but {len(names)} are {what}: "
+                f"expected the published tensors of {network}, but {len(names)} are {what}: "
                 f"{', '.join(names[:5])}{more}; these weights belong to another network"
             )
 

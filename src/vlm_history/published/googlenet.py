@@ -1,4 +1,4 @@
-"""GoogLeNet as torchvision names it (and, with the same names, ships it)."""
+"""GoogLeNet as torchvision names it (and, with the same names, ships it). timm has none: its Inceptions begin at v3."""
 
 from __future__ import annotations
 
