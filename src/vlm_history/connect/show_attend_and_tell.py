@@ -95,7 +95,7 @@ class ShowAttendAndTell(nn.Module):
     def annotate(
         self, pixels: Float[Tensor, "batch 3 rows columns"]
     ) -> Float[Tensor, "batch grid_rows grid_columns features"]:
-        """a = {a_1 ... a_L}, equation 1: a vector for each place, from a convolutional layer.
+        """a = {a_1 ... a_L} (section 3.1.1): a vector for each place, from a convolutional layer.
 
         VGG-19 has 14 x 14 places. The small CNN's last grid, 4 x 4, is laid over the one before it, 8 x 8: what is
         there from the one, where exactly from the other (hypercolumns, arXiv 1411.5752).
@@ -130,7 +130,7 @@ class ShowAttendAndTell(nn.Module):
         return h, c, context, chances, looked
 
     def before_words(self, word: Tensor, h: Tensor, context: Tensor) -> Tensor:
-        """The deep output layer, equation 7, up to L_o: E y_{t-1} + L_h h_t + L_z z_t."""
+        """The deep output layer, equation 7, up to L_o; the tanh is not in the paper, but in its authors' code."""
         return self.dropout(torch.tanh(word + self.from_hidden(h) + self.from_context(context)))
 
     def decode(

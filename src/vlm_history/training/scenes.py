@@ -68,9 +68,8 @@ def normalised(pixels: Tensor, config: CNNConfig | GoogLeNetConfig | VGGConfig) 
     return (pixels.float() / 255 - mean) / std
 
 
-def caption_batch(seed: int, index: int, rows: range, batch_size: int, mix: Mix) -> Batch:
-    """Pictures (B, 3, 64, 64) and, for each, a Korean and an English caption (B, 2, T) chosen by the scene's seed."""
-    scenes = training_scenes(seed, index, rows, batch_size, mix)
+def said_of(scenes: list[Scene]) -> Tensor:
+    """For each scene a Korean and an English caption, chosen by its seed: tokens (B, 2, T), padded."""
     words = tokenizer()
     encoded = [[words.encode(scene.caption(each), each) for each in LANGUAGES] for scene in scenes]
     longest = max(len(said) for of_scene in encoded for said in of_scene)
@@ -78,7 +77,13 @@ def caption_batch(seed: int, index: int, rows: range, batch_size: int, mix: Mix)
     for row, of_scene in enumerate(encoded):
         for column, said in enumerate(of_scene):
             tokens[row, column, : len(said)] = torch.tensor(said)
-    return {"pixels": pixels_of(scenes), "tokens": tokens}
+    return tokens
+
+
+def caption_batch(seed: int, index: int, rows: range, batch_size: int, mix: Mix) -> Batch:
+    """Pictures (B, 3, 64, 64) with a Korean and an English caption each (B, 2, T)."""
+    scenes = training_scenes(seed, index, rows, batch_size, mix)
+    return {"pixels": pixels_of(scenes), "tokens": said_of(scenes)}
 
 
 def exactly_right(scenes: list[Scene], captions: list[str], language: str) -> float:

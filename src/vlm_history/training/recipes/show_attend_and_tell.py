@@ -1,6 +1,6 @@
 """Show, Attend and Tell: the CNN expert stays as it is, and a decoder learns where to look and what to say.
 
-As in the paper, the CNN is not tuned (section 5.1: "without finetuning"). Every picture comes with one Korean and one
+As in the paper, the CNN is not tuned (section 4.3: "without finetuning"). Every picture comes with one Korean and one
 English caption.
 """
 
