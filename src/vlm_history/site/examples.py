@@ -170,6 +170,7 @@ def run(project: Project, name: str, language: str, shared: str, timeout: int = 
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYTHONHASHSEED": "0",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # two examples run side by side
+        "VLM_HISTORY_CACHE": str(project.root / "build" / "cache"),  # trainings that examples do once
         "PYTHONPATH": os.pathsep.join(
             p for p in (str(project.root / "src"), os.environ.get("PYTHONPATH", "")) if p
         ),
@@ -223,7 +224,8 @@ def run_all(
     """Run whatever is out of date, at most `workers` at a time. Returns what ran; raises on the first failure."""
     shared = fingerprint(project)
     names = project.names() if names is None else [project.find(n) for n in names]
-    stale = [(n, lang) for n in names for lang in languages if not is_fresh(project, n, lang, shared)]
+    # one language after the other: what the first has trained, the second finds
+    stale = [(n, lang) for lang in languages for n in names if not is_fresh(project, n, lang, shared)]
 
     def one(job: tuple[str, str]) -> None:
         started = time.perf_counter()
