@@ -17,8 +17,6 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 export NO_MKDOCS_2_WARNING := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
-# The CPU wheels of torch where there is no other wish: a tenth of the download.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 READY := $(VENV)/.ready
 STAMPS := build/stamps
