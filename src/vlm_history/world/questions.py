@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -120,17 +120,20 @@ def questions(scene: Scene, language: str) -> list[Question]:
         text = f"{josa(concept.ko, '이/가')} 있나요?" if korean else f"{verb(mention)} there {an(mention)}?"
         asked.append(Question("yes_no", text, answer, about))
     for hexcode, thing in present.items():
-        if splits.kept_for_knowledge(hexcode):
-            continue  # only text teaches this one: see the splits
-        about = (hexcode, thing.concept.category)
-        mention, kind = replace(thing.mention, size=None), category_name(thing.concept, language)
-        text = (
-            f"{josa(thing.concept.ko, '은/는')} 어떤 종류인가요?"
-            if korean
-            else f"what kind of thing {verb(mention)} {the(mention)}?"
-        )
-        asked.append(Question("category", text, kind, about))
+        if not splits.kept_for_knowledge(hexcode):  # only text teaches those: see the splits
+            asked.append(category_question(thing.concept, language))
     return asked
+
+
+def category_question(concept: Concept, language: str) -> Question:
+    """Ask of what kind a concept is; also of those concepts of which no scene's `questions` ask it."""
+    text = (
+        f"{josa(concept.ko, '은/는')} 어떤 종류인가요?"
+        if language == "ko"
+        else f"what kind of thing {'are' if plural_only(concept) else 'is'} the {concept.en}?"
+    )
+    about = (concept.hexcode, concept.category)
+    return Question("category", text, category_name(concept, language), about)
 
 
 def _absent(scene: Scene) -> Concept:
