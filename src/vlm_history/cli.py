@@ -54,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
 
     exam = commands.add_parser("exam", help="let systems sit the exam")
     exam.add_argument("systems", nargs="*", metavar="SYSTEM", help="default: all with shipped weights")
+    told = "among naming, captioning, answering, named after the systems; default: all that these can sit"
+    exam.add_argument("--tasks", nargs="+", metavar="TASK", help=told)
     exam.add_argument("--artwork", type=Path, metavar="PACK.npz", help="draw the scenes with a pack of your own")
     exam.add_argument("--json", type=Path, metavar="FILE", help="write the report there as well")
     exam.add_argument("--weights", type=Path, metavar="DIR", help="weights of your own training, for one SYSTEM")
@@ -133,12 +135,14 @@ def _exam(options: argparse.Namespace) -> None:
         raise InputError(f"expected a file in a folder that exists, got {options.json}; make the folder first")
     from vlm_history.exam import report
 
+    if options.tasks is not None:
+        report.check_tasks(options.tasks)
     models = {}
     if options.weights is not None:
         models[options.systems[0]] = _own(options.systems[0], options.weights)
     results = report.run(
-        options.systems, artwork=options.artwork, n=options.n, seed=options.seed, beam=options.beam,
-        models=models, tell=_tell,
+        options.systems, tasks=options.tasks, artwork=options.artwork, n=options.n, seed=options.seed,
+        beam=options.beam, models=models, tell=_tell,
     )  # fmt: skip
     print(report.table(results))
     if options.json is not None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sacrebleu.metrics.bleu import BLEU
 
-from vlm_history.exam.metrics import CiderD, bleu, bleu_counts, bootstrap, object_f1, words
+from vlm_history.exam.metrics import CiderD, bleu, bleu_counts, bootstrap, object_f1, share, words
 
 
 def test_words_cut_particles_but_no_names() -> None:
@@ -89,3 +89,13 @@ def test_bootstrap_covers_and_repeats() -> None:
     # normal approximation: 2 * 1.96 * sqrt(0.25 / 400) = 0.098
     assert high - low == pytest.approx(0.098, abs=0.015)
     assert (low, high) == bootstrap(lambda chosen: float(values[chosen].mean()), 400, seed=3)
+
+
+def test_share_is_the_bootstrap_of_a_mean() -> None:
+    right = [True] * 130 + [False] * 270
+    marks = np.array(right, dtype=float)
+    value, *interval = share(right, seed=3, resamples=20_000)
+    assert value == pytest.approx(130 / 400)
+    assert interval == pytest.approx(bootstrap(lambda chosen: float(marks[chosen].mean()), 400, 5, 20_000), abs=0.004)
+    assert share(right, seed=3) == share(right, seed=3)
+    assert share([True] * 5) == (1, 1, 1) and share([False]) == (0, 0, 0)

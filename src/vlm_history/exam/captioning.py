@@ -23,7 +23,6 @@ from vlm_history.world import Scene, World
 from vlm_history.world.grammar import LANGUAGES
 
 KIND = "pair"
-BASELINES = ("chance", "most-frequent", "oracle")
 # Captioned at a time: enough to fill a core, small enough for any memory.
 CHUNK = 128
 
@@ -114,6 +113,11 @@ def mark(paper: Paper, captions: list[str], seed: int = 0, resamples: int = 1000
         )
         for name, statistic in statistics.items()
     }
+
+
+def can_sit(model: Any) -> bool:
+    """True for systems that caption."""
+    return hasattr(model, "caption")
 
 
 def captioner(model: Any, world: World, beam: int = 3) -> Captioner:

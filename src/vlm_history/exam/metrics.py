@@ -137,3 +137,13 @@ def bootstrap(
     values = [statistic(generator.integers(0, n, n)) for _ in range(resamples)]
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def share(right: Sequence[bool], seed: int = 0, resamples: int = 1000) -> tuple[float, float, float]:
+    """The share of right answers, and its 95 % bootstrap interval: (value, low, high).
+
+    How many of n answers drawn again are right is binomial, so that their number is drawn and not each of them.
+    """
+    value, n = float(np.mean(right)), len(right)
+    low, high = np.percentile(np.random.default_rng(seed).binomial(n, value, resamples) / n, [2.5, 97.5])
+    return value, float(low), float(high)

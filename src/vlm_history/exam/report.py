@@ -1,24 +1,113 @@
-"""The exam as a whole: who sits it, the table, the JSON, and the scores on a card."""
+"""The exam as a whole: its tasks, who sits them, the table, the JSON, and the scores on a card."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vlm_history.errors import InputError
-from vlm_history.exam import captioning
+from vlm_history.exam import answering, captioning, naming
 from vlm_history.systems import available, load
 from vlm_history.world import World
 from vlm_history.world.splits import HELD_OUT_ARTIST
 
 Report = dict[str, Any]
 
+BASELINES = ("chance", "most-frequent", "hog", "oracle")
+"""Those who sit beside the systems, in the order of the table; not every task has all of them."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the report needs to know of a task.
+
+    Attributes:
+        about: what is asked, in a few words.
+        papers: (world, n, seed) -> its sheets.
+        baselines: name of a baseline -> (world, seed) -> a candidate.
+        can_sit: whether a model can sit it.
+        candidate: (model, world, width of the beam) -> a candidate, who sees of the sheets what a system may see.
+        sit: (candidate, sheets, seed of the bootstrap) -> metric -> (value, low, high).
+        sheets: prefix of the metrics of a sheet -> what is special about it.
+        columns: metrics without prefix, as the table puts them side by side.
+    """
+
+    about: str
+    papers: Callable[[World, int, int], list[Any]]
+    baselines: Mapping[str, Callable[[World, int], Any]]
+    can_sit: Callable[[Any], bool]
+    candidate: Callable[[Any, World, int], Any]
+    sit: Callable[[Any, list[Any], int], dict[str, tuple[float, ...]]]
+    sheets: Mapping[str, str]
+    columns: tuple[tuple[str, ...], ...]
+
+
+PAIRS = {
+    "": "pairs never seen together, by training artists",
+    "artist_": f"pairs never seen together, by an artist never seen ({HELD_OUT_ARTIST})",
+}
+
+TASKS: dict[str, Task] = {
+    "naming": Task(
+        about="one object, among all names",
+        papers=naming.papers,
+        baselines={"chance": naming.chance, "hog": naming.hog, "oracle": naming.oracle},
+        can_sit=naming.can_sit,
+        candidate=naming.namer,
+        sit=naming.sit,
+        sheets={"": f"by an artist never seen ({HELD_OUT_ARTIST})", "seen_": "by training artists"},
+        columns=(("top1_ko", "top1_en"),),
+    ),
+    "captioning": Task(
+        about="two objects and a relation",
+        papers=captioning.papers,
+        baselines={
+            "chance": captioning.chance,
+            "most-frequent": captioning.most_frequent,
+            "oracle": captioning.oracle,
+        },
+        can_sit=captioning.can_sit,
+        candidate=captioning.captioner,
+        sit=captioning.sit,
+        sheets=PAIRS,
+        columns=(
+            ("exact_ko", "exact_en", "object_f1_ko", "object_f1_en"),
+            ("bleu4_ko", "bleu4_en", "cider_ko", "cider_en"),
+        ),
+    ),
+    "answering": Task(
+        about="questions, one a scene; knowledge: of what only text told",
+        papers=answering.papers,
+        baselines={"chance": answering.chance, "most-frequent": answering.most_frequent, "oracle": answering.oracle},
+        can_sit=answering.can_sit,
+        candidate=lambda model, world, beam: answering.answerer(model, world),
+        sit=answering.sit,
+        sheets=PAIRS,
+        columns=tuple(
+            tuple(f"{kind}_{language}" for kind in kinds)
+            for language in ("ko", "en")
+            for kinds in (("what", "where", "how_many", "yes_no"), ("category", "all", "knowledge"))
+        ),
+    ),
+}
+"""The tasks by name, in the order in which they are sat."""
+
+
+def check_tasks(names: Sequence[str]) -> list[str]:
+    """Return the tasks named, each once and in their order, or raise `InputError` if there is no such task."""
+    for name in names:
+        if name not in TASKS:
+            raise InputError(f"expected tasks among {', '.join(TASKS)}, got {name!r}; choose of these")
+    return [name for name in TASKS if name in names]
+
 
 def run(
     names: Sequence[str] = (),
     *,
+    tasks: Sequence[str] | None = None,
     artwork: str | Path | None = None,
     n: int = 1000,
     seed: int = 0,
@@ -30,47 +119,55 @@ def run(
 
     Args:
         names: systems; none means all whose weights are shipped.
+        tasks: which tasks; None means all that any of the systems can sit, and all there are without systems.
         artwork: a pack of the reader's own to draw the scenes with.
         n: scenes a sheet.
         seed: of scenes, baselines and bootstrap.
-        beam: width of the beam search.
+        beam: width of the beam search, where a system has one.
         models: name -> model, for systems that are not to be loaded from the shipped weights.
         tell: is told what is going on.
 
     Returns:
         {"systems": {system: {task: {metric: value}}}, "intervals": {system: {task: {metric: [low, high]}}},
-        "artwork", "seed", "n", "beam"}. The baselines are the systems "chance" and "most-frequent"; "oracle" tells
-        the truth and shows where each metric ends. A system that cannot sit a task has no entry for it.
+        "artwork", "seed", "n", "beam"}. The baselines stand among the systems: "chance", "most-frequent", "hog" (see
+        `baselines`), and "oracle", which tells the truth and shows where each metric ends. Who cannot sit a task has
+        no entry for it.
 
     Raises:
-        InputError: an unknown system or one without weights, a malformed pack, n below 2.
+        InputError: an unknown task, an unknown system or one without weights, a malformed pack, n below 2.
     """
     if n < 2:
         raise InputError(f"expected at least 2 scenes, got {n}; intervals need several hundred")
+    chosen = None if tasks is None else check_tasks(tasks)
     models = dict(models or {})
     names = list(names) or [*models, *(name for name in available() if name not in models)]
     for name in names:
-        if name not in models and name not in captioning.BASELINES:
+        if name not in models and name not in BASELINES:
             models[name] = load(name)
+    sitting = {name: models[name] for name in names if name in models}
+    if chosen is None:
+        chosen = [name for name, task in TASKS.items() if not sitting or any(map(task.can_sit, sitting.values()))]
+    for name, model in sitting.items():
+        if not any(TASKS[task].can_sit(model) for task in chosen):
+            tell(f"{name}: can sit none of {', '.join(chosen or TASKS)}")
     world = World(artwork=artwork) if artwork is not None else World()
-    sheets = captioning.papers(world, n, seed)
-    candidates: dict[str, captioning.Captioner] = {
-        "chance": captioning.chance(world, seed),
-        "most-frequent": captioning.most_frequent(world, seed),
-        "oracle": captioning.oracle(world, seed),
-    }
-    for name in names:
-        if name in models and hasattr(models[name], "caption"):
-            candidates[name] = captioning.captioner(models[name], world, beam)
-    values: dict[str, Any] = {name: {} for name in [*captioning.BASELINES, *models]}
+    beside = [name for name in BASELINES if any(name in TASKS[task].baselines for task in chosen)]
+    values: dict[str, Any] = {name: {} for name in [*beside, *sitting]}
     intervals: dict[str, Any] = {name: {} for name in values}
-    for name, candidate in candidates.items():
-        tell(f"{name}: captioning {n} scenes a sheet, {len(sheets)} sheets")
-        marks = captioning.sit(candidate, sheets, seed)
-        values[name]["captioning"] = {metric: round(value, 4) for metric, (value, _, _) in marks.items()}
-        intervals[name]["captioning"] = {
-            metric: [round(low, 4), round(high, 4)] for metric, (_, low, high) in marks.items()
+    for title in chosen:
+        task = TASKS[title]
+        sheets = task.papers(world, n, seed)
+        candidates = {name: task.baselines[name](world, seed) for name in beside if name in task.baselines}
+        candidates |= {
+            name: task.candidate(model, world, beam) for name, model in sitting.items() if task.can_sit(model)
         }
+        for name, candidate in candidates.items():
+            tell(f"{name}: {title}, {n} scenes a sheet, {len(sheets)} sheets")
+            marks = task.sit(candidate, sheets, seed)
+            values[name][title] = {metric: round(value, 4) for metric, (value, _, _) in marks.items()}
+            intervals[name][title] = {
+                metric: [round(low, 4), round(high, 4)] for metric, (_, low, high) in marks.items()
+            }
     return {
         "systems": values,
         "intervals": intervals,
@@ -81,29 +178,29 @@ def run(
     }
 
 
-COLUMNS = ("exact_ko", "exact_en", "object_f1_ko", "object_f1_en", "bleu4_ko", "bleu4_en", "cider_ko", "cider_en")
-
-
 def table(report: Report) -> str:
-    """The report as aligned text: value and 95 % interval."""
-    lines = [f"captioning: two objects and a relation, n = {report['n']} scenes a sheet, seed {report['seed']}, beam "
-             f"{report['beam']}; in brackets 95 % bootstrap intervals"]  # fmt: skip
+    """The report as aligned text, a block a task: value and 95 % interval."""
+    lines = [f"n = {report['n']} scenes a sheet, seed {report['seed']}, beam {report['beam']}; in brackets 95 % "
+             "bootstrap intervals"]  # fmt: skip
     if report["artwork"]:
         lines.append(f"scenes drawn with {report['artwork']}")
-    sheets = [("", "pairs never seen together, by training artists")]
-    if report["artwork"] is None:
-        sheets.append(("artist_", f"pairs never seen together, by an artist never seen ({HELD_OUT_ARTIST})"))
-    else:
-        sheets = [("", "by the artist of the pack")]
-    for prefix, title in sheets:
-        for part in (COLUMNS[:4], COLUMNS[4:]):
-            rows = [["", *part]]
-            for system, tasks in report["systems"].items():
-                marks = tasks.get("captioning", {})
-                ranges = report["intervals"][system].get("captioning", {})
-                cells = [_cell(marks.get(prefix + c), ranges.get(prefix + c)) for c in part]
-                rows.append([system, *cells])
-            lines += ["", title, *aligned(rows)]
+    systems = report["systems"]
+    for title, task in TASKS.items():
+        # a baseline that a task does not have is left out; a system that cannot sit it keeps its empty row
+        rowed = [name for name, sat in systems.items() if title in sat or name not in BASELINES]
+        if not any(title in systems[name] for name in rowed):
+            continue
+        lines += ["", f"{title}: {task.about}"]
+        sheets = task.sheets if report["artwork"] is None else {"": "by the artist of the pack"}
+        for prefix, special in sheets.items():
+            for part in task.columns:
+                rows = [["", *part]]
+                for name in rowed:
+                    marks, ranges = systems[name].get(title, {}), report["intervals"][name].get(title, {})
+                    rows.append([name, *(_cell(marks.get(prefix + c), ranges.get(prefix + c)) for c in part)])
+                lines += ["", special, *aligned(rows)]
+    if not any(systems.values()):
+        lines += ["", f"{', '.join(systems)}: nothing here that they can sit"]
     return "\n".join(lines)
 
 
@@ -133,9 +230,9 @@ def write_card(report: Report, system: str, directory: str | Path) -> None:
     """Put a system's scores, and the baselines', on the card beside its weights."""
     card_path = Path(directory) / "card.json"
     card = json.loads(card_path.read_text(encoding="utf-8"))
+    names = [*(name for name in BASELINES if name in report["systems"]), system]
     card["scores"] = {
         **{key: report[key] for key in ("n", "seed", "beam")},
-        "systems": {name: report["systems"][name] for name in (*captioning.BASELINES, system)},
-        "intervals": {name: report["intervals"][name] for name in (*captioning.BASELINES, system)},
+        **{part: {name: report[part][name] for name in names} for part in ("systems", "intervals")},
     }
     write_json(card, card_path)
