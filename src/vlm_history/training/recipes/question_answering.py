@@ -143,7 +143,7 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Answers(
-            "answers", steps=1500, batch_size=128, learning_rate=1e-3, warmup=100, evaluate_every=300, cnn=CNN.hash
+            "answers", steps=1200, batch_size=128, learning_rate=1e-3, warmup=100, evaluate_every=300, cnn=CNN.hash
         ),
     ),
 )  # fmt: skip

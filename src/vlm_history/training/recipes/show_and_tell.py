@@ -100,7 +100,7 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Captions(
-            "captions", steps=3200, batch_size=128, learning_rate=1.5e-3, warmup=100, evaluate_every=400, cnn=CNN.hash
+            "captions", steps=3000, batch_size=128, learning_rate=1.5e-3, warmup=100, evaluate_every=500, cnn=CNN.hash
         ),
     ),
 )  # fmt: skip

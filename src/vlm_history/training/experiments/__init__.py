@@ -1,0 +1,1 @@
+"""Small trainings that a chapter shows: they answer a question, and ship no weights."""
