@@ -89,7 +89,9 @@ class QuestionAnswering(nn.Module):
             InputError: an unknown language, other numbers of images and questions, no image, or no text.
         """
         single = is_single(images)
-        asked = [questions] if isinstance(questions, str) else list(questions)
+        asked = [questions] if isinstance(questions, str) else questions
+        if not isinstance(asked, Sequence):
+            raise InputError(f"expected questions as text, got {type(questions).__name__}; pass one str for each image")
         config = self.config.cnn
         pixels = read_images(images, size=config.image_size, mean=config.mean, std=config.std)
         if len(asked) != len(pixels):
