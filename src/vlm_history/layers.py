@@ -1,0 +1,213 @@
+"""The parts that all later systems share: attention with its cache, and the layers around it.
+
+Vaswani et al., 2017 (arXiv 1706.03762), in the two orders that history knows: GPT-1 normalises after each sum, as the
+paper does (`PostNormBlock`); everything since normalises before (`PreNormBlock`, GPT-2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Activation = Callable[[Tensor], Tensor]
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """GELU by its tanh approximation, as in the code of GPT-1 and GPT-2 (Hendrycks and Gimpel, arXiv 1606.08415)."""
+    return F.gelu(x, approximate="tanh")
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """x sigmoid(1.702 x): the approximation that OpenAI's CLIP was trained with. It is not GELU."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+class Cache:
+    """Keys and values of the tokens so far, so that each new token is computed once.
+
+    Room for all tokens is taken at the start: growing by `cat` would copy everything at every step.
+
+    Args:
+        batch, heads, length, width: of the keys of one attention; length is the most tokens it will see.
+        like: gives device and precision.
+    """
+
+    def __init__(self, batch: int, heads: int, length: int, width: int, like: Tensor) -> None:
+        self.keys = like.new_empty(batch, heads, length, width)
+        self.values = like.new_empty(batch, heads, length, width)
+        self.length = 0
+
+    def add(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append keys and values (batch, heads, tokens, width); return all so far."""
+        end = self.length + keys.shape[2]
+        self.keys[:, :, self.length : end] = keys
+        self.values[:, :, self.length : end] = values
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class SelfAttention(nn.Module):
+    """softmax(Q K^T / sqrt(d)) V in several heads (section 3.2).
+
+    Args:
+        width: of the tokens.
+        heads: their number; divides width.
+        causal: whether a token sees only those before it, and itself.
+        bias: whether the four projections have biases.
+    """
+
+    def __init__(self, width: int, heads: int, causal: bool, bias: bool = True) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.qkv = nn.Linear(width, 3 * width, bias=bias)  # the three side by side: one multiplication
+        self.out = nn.Linear(width, width, bias=bias)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch tokens width"],
+        there: Bool[Tensor, "batch keys"] | None = None,
+        cache: Cache | None = None,
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Mix what the tokens say.
+
+        Args:
+            x: the tokens; with a cache, only the new ones.
+            there: False at padding, for all keys up to the last of x; None if there is none.
+            cache: of this attention.
+        """
+        batch, tokens, width = x.shape
+        q, k, v = (
+            part.view(batch, tokens, self.heads, -1).transpose(1, 2) for part in self.qkv(x).split(width, dim=2)
+        )
+        if cache is not None:
+            k, v = cache.add(k, v)
+        mask = None if there is None else there[:, None, None]
+        causal = self.causal and tokens > 1
+        if causal and (mask is not None or k.shape[2] > tokens):
+            # is_causal alone would let the first new token see only the first key
+            earlier = torch.ones(tokens, k.shape[2], dtype=torch.bool, device=x.device).tril(k.shape[2] - tokens)
+            mask = earlier if mask is None else mask & earlier
+            causal = False
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        return self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class CrossAttention(nn.Module):
+    """Tokens ask, others answer: queries from x, keys and values from what is attended to.
+
+    Args:
+        width: of x.
+        source_width: of what is attended to.
+        heads: their number; divides width.
+        bias: whether queries, keys and values have biases; the last projection always has one.
+    """
+
+    def __init__(self, width: int, source_width: int, heads: int, bias: bool = True) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(width, width, bias=bias)
+        self.k = nn.Linear(source_width, width, bias=bias)
+        self.v = nn.Linear(source_width, width, bias=bias)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch tokens width"],
+        source: Float[Tensor, "batch keys source_width"],
+        there: Bool[Tensor, "batch keys"] | None = None,
+    ) -> Float[Tensor, "batch tokens width"]:
+        """What each token finds in the source; `there` is False at its padding."""
+        batch, tokens, width = x.shape
+        q, k, v = (
+            part.view(batch, -1, self.heads, width // self.heads).transpose(1, 2)
+            for part in (self.q(x), self.k(source), self.v(source))
+        )
+        mask = None if there is None else there[:, None, None]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class MLP(nn.Module):
+    """Two layers at every token by itself (section 3.3).
+
+    Args:
+        width: of the tokens.
+        hidden: of the layer between.
+        activation: what follows the first layer.
+    """
+
+    def __init__(self, width: int, hidden: int, activation: Activation) -> None:
+        super().__init__()
+        self.widen = nn.Linear(width, hidden)
+        self.narrow = nn.Linear(hidden, width)
+        self.activation = activation
+
+    def forward(self, x: Float[Tensor, "... width"]) -> Float[Tensor, "... width"]:
+        """narrow(activation(widen(x)))."""
+        return self.narrow(self.activation(self.widen(x)))
+
+
+class Block(nn.Module):
+    """What both kinds of block are made of.
+
+    Args:
+        width: of the tokens.
+        heads: of the attention.
+        causal: see `SelfAttention`.
+        activation: of the MLP, whose hidden layer is four times as wide.
+        eps: of the normalisations.
+        dropout: on what attention and MLP add.
+    """
+
+    def __init__(
+        self, width: int, heads: int, causal: bool, activation: Activation, eps: float = 1e-5, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.attention = SelfAttention(width, heads, causal)
+        self.attention_norm = nn.LayerNorm(width, eps=eps)
+        self.mlp = MLP(width, 4 * width, activation)
+        self.mlp_norm = nn.LayerNorm(width, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+
+
+class PostNormBlock(Block):
+    """LayerNorm(x + Sublayer(x)), as in 2017, and in GPT-1."""
+
+    def forward(
+        self, x: Float[Tensor, "batch tokens width"], there: Tensor | None = None, cache: Cache | None = None
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Attention, then MLP; see `SelfAttention.forward`."""
+        x = self.attention_norm(x + self.dropout(self.attention(x, there, cache)))
+        return self.mlp_norm(x + self.dropout(self.mlp(x)))
+
+
+class PreNormBlock(Block):
+    """x + Sublayer(LayerNorm(x)): the way through is never normalised, so that deep stacks train (GPT-2)."""
+
+    def forward(
+        self, x: Float[Tensor, "batch tokens width"], there: Tensor | None = None, cache: Cache | None = None
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Attention, then MLP; see `SelfAttention.forward`."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), there, cache))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+
+
+def initialise(module: nn.Module, depth: int, spread: float = 0.02) -> None:
+    """Weights from N(0, 0.02), biases zero; what is added to the residual stream by 1 / sqrt(2 depth) smaller (GPT-2).
+
+    Args:
+        module: a model of blocks.
+        depth: number of its blocks.
+        spread: standard deviation.
+    """
+    for name, parameter in module.named_parameters():
+        if parameter.ndim >= 2:
+            last = name.endswith(("out.weight", "narrow.weight"))
+            nn.init.normal_(parameter, 0, spread / math.sqrt(2 * depth) if last else spread)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)

@@ -1,0 +1,1 @@
+"""Era 2: pre-training."""

@@ -1,0 +1,194 @@
+"""GPT-1: a transformer that has read a lot of text, guessing the next word, can then be taught much with few examples.
+
+Radford, Narasimhan, Salimans and Sutskever, June 2018 (Improving Language Understanding by Generative Pre-Training).
+Sections and equations are named where the code follows them. It learned from text alone. `GPT2` is the form that came
+after (Radford et al., 2019), and, with more of everything, GPT-3: normalisation goes before each part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from vlm_history.errors import InputError
+from vlm_history.layers import Block, Cache, PostNormBlock, PreNormBlock, gelu_tanh, initialise
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Sizes of a GPT: `length` is the most tokens that it can see, for each of which it has learned a position."""
+
+    vocabulary: int
+    length: int
+    width: int
+    depth: int
+    heads: int
+    eps: float = 1e-5
+    dropout: float = 0.1
+
+    @classmethod
+    def gpt1(cls) -> GPTConfig:
+        """Section 4.1: 12 layers of 768 with 12 heads, 512 positions; 40,000 merges and the letters they start from."""
+        return cls(vocabulary=40_478, length=512, width=768, depth=12, heads=12)
+
+    @classmethod
+    def gpt2_small(cls) -> GPTConfig:
+        """117M in the paper's count, 124M in ours."""
+        return cls(vocabulary=50_257, length=1024, width=768, depth=12, heads=12)
+
+    @classmethod
+    def gpt2_medium(cls) -> GPTConfig:
+        """345M in the paper's count."""
+        return cls(vocabulary=50_257, length=1024, width=1024, depth=24, heads=16)
+
+    @classmethod
+    def gpt2_large(cls) -> GPTConfig:
+        """762M in the paper's count."""
+        return cls(vocabulary=50_257, length=1024, width=1280, depth=36, heads=20)
+
+    @classmethod
+    def gpt2_xl(cls) -> GPTConfig:
+        """1,542M in the paper's count: the one called GPT-2."""
+        return cls(vocabulary=50_257, length=1024, width=1600, depth=48, heads=25)
+
+
+class GPT(nn.Module):
+    """What GPT-1 and GPT-2 share; they differ in their blocks, and in what comes after the last."""
+
+    block: ClassVar[type[Block]]
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.tokens = nn.Embedding(config.vocabulary, config.width)  # W_e, which also chooses words
+        self.positions = nn.Embedding(config.length, config.width)  # W_p
+        self.blocks = nn.ModuleList(
+            self.block(config.width, config.heads, True, gelu_tanh, config.eps, config.dropout)
+            for _ in range(config.depth)
+        )
+        self.norm: nn.Module = nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+        initialise(self, config.depth)
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "batch tokens"],
+        there: Bool[Tensor, "batch keys"] | None = None,
+        caches: list[Cache] | None = None,
+    ) -> Float[Tensor, "batch tokens width"]:
+        """h_0 = U W_e + W_p, then h_l = block(h_{l-1}) (equation 2): what is known after each token.
+
+        Args:
+            tokens: ids; with caches, only the new ones.
+            there: False at padding, for all tokens so far; a token's position counts those there are before it.
+            caches: one for each block; each call adds to them.
+
+        Raises:
+            InputError: more tokens than there are positions.
+        """
+        seen = caches[0].length if caches else 0
+        end = seen + tokens.shape[1]
+        if end > self.config.length:
+            raise InputError(f"expected at most {self.config.length} tokens, got {end}; shorten them")
+        if there is None:
+            places = torch.arange(seen, end, device=tokens.device)
+        else:
+            places = (there.cumsum(1) - 1).clamp_min(0)[:, seen:]
+        x = self.dropout(self.tokens(tokens) + self.positions(places))
+        for number, block in enumerate(self.blocks):
+            x = block(x, there, caches[number] if caches else None)
+        return self.norm(x)
+
+    def forward(
+        self, tokens: Int[Tensor, "batch tokens"], there: Bool[Tensor, "batch tokens"] | None = None
+    ) -> Float[Tensor, "batch tokens vocabulary"]:
+        """Logits of the token after each: P(u) = softmax(h_n W_e^T), equation 2."""
+        return self.hidden(tokens, there) @ self.tokens.weight.T
+
+    def caches(self, batch: int, length: int) -> list[Cache]:
+        """Empty caches for `length` tokens."""
+        width = self.config.width // self.config.heads
+        return [Cache(batch, self.config.heads, length, width, self.tokens.weight) for _ in range(self.config.depth)]
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        tokens: Int[Tensor, "batch tokens"],
+        *,
+        new: int,
+        there: Bool[Tensor, "batch tokens"] | None = None,
+        end: int | None = None,
+        temperature: float = 0.0,
+        top: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Int[Tensor, "batch tokens_and_new"]:
+        """Write on.
+
+        Args:
+            tokens: what is there to begin with; padded at the left if lengths differ.
+            new: most tokens to write.
+            there: False at padding.
+            end: a sentence that has written this token writes nothing but it any more.
+            temperature: 0 takes the likeliest token; above 0 draws from p, log p divided by it.
+            top: draw among so many likeliest tokens only.
+            generator: the source of chance.
+
+        Raises:
+            InputError: no token to begin with, padding at the right, a negative temperature, or too many tokens.
+        """
+        batch, begun = tokens.shape
+        if begun == 0 or new < 1 or temperature < 0 or (top is not None and top < 1):
+            raise InputError(
+                "expected a token to begin with, new and top of at least 1 and a temperature of at least 0, got "
+                f"{begun} tokens, new={new}, top={top}, temperature={temperature}"
+            )
+        if begun + new > self.config.length:
+            raise InputError(f"expected at most {self.config.length} tokens, got {begun} + {new}; shorten them")
+        if there is not None and not bool(there[:, -1].all()):
+            raise InputError("expected padding at the left, where writing goes on at the right; got it at the right")
+        written = torch.cat([tokens, tokens.new_zeros(batch, new)], dim=1)
+        if there is not None:
+            there = torch.cat([there, there.new_ones(batch, new)], dim=1)
+        caches = self.caches(batch, begun + new)
+        ended = torch.zeros(batch, dtype=torch.bool, device=tokens.device)
+        fed = tokens
+        for at in range(begun, begun + new):
+            last = self.hidden(fed, None if there is None else there[:, :at], caches)[:, -1]
+            chosen = _choose(last @ self.tokens.weight.T, temperature, top, generator)
+            if end is not None:
+                chosen = torch.where(ended, end, chosen)
+                ended |= chosen == end
+            written[:, at] = chosen
+            if end is not None and bool(ended.all()):
+                return written[:, : at + 1]
+            fed = chosen[:, None]
+        return written
+
+
+def _choose(logits: Tensor, temperature: float, top: int | None, generator: torch.Generator | None) -> Tensor:
+    """The next token of each sentence."""
+    if temperature == 0:
+        return logits.argmax(1)
+    if top is not None and top < logits.shape[1]:
+        logits = logits.masked_fill(logits < logits.topk(top).values[:, -1:], -torch.inf)
+    return torch.multinomial((logits / temperature).softmax(1), 1, generator=generator)[:, 0]
+
+
+class GPT1(GPT):
+    """GPT-1: 116,534,784 parameters as published."""
+
+    block = PostNormBlock
+
+
+class GPT2(GPT):
+    """GPT-2: normalisation before each part, and once more after the last block."""
+
+    block = PreNormBlock
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config)
+        self.norm = nn.LayerNorm(config.width, eps=config.eps)
