@@ -9,7 +9,6 @@ from PIL import Image
 
 from vlm_history import checkpoints
 from vlm_history.connect.cnn import CNNConfig
-from vlm_history.connect.lstm import LSTM
 from vlm_history.connect.show_and_tell import ShowAndTell, ShowAndTellConfig
 from vlm_history.errors import InputError
 from vlm_history.text import SPECIALS, WordTokenizer
@@ -174,22 +173,3 @@ def test_published_size_is_googlenet_and_512_units() -> None:
     assert sizes["lstm"] == 4 * (512 * 512 * 2 + 512 * 2)
     assert sizes["image"] == 1024 * 512 + 512
     assert sizes["embedding"] == 512 * 1000 and sizes["words"] == 512 * 1000 + 1000
-
-
-@pytest.mark.parametrize("batch", [1, 4])
-def test_the_lstm_is_torchs(batch: int) -> None:
-    torch.manual_seed(0)
-    ours = LSTM(5, 7, fused=False)
-    kernel = torch.nn.LSTM(5, 7, batch_first=True)
-    kernel.load_state_dict(dict(zip(kernel.state_dict(), ours.cell.state_dict().values(), strict=True)))
-    xs = torch.randn(batch, 6, 5, requires_grad=True)
-    out = ours(xs)
-    theirs = kernel(xs)[0]
-    torch.testing.assert_close(out, theirs, atol=1e-6, rtol=0)
-    weights = torch.randn_like(out)
-    ours_gradients = torch.autograd.grad((out * weights).sum(), [xs, *ours.parameters()])
-    theirs_gradients = torch.autograd.grad((theirs * weights).sum(), [xs, *kernel.parameters()])
-    for a, b in zip(ours_gradients, theirs_gradients, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
-    ours.fused = True
-    torch.testing.assert_close(ours(xs), theirs)
