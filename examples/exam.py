@@ -10,15 +10,16 @@
 
 # %% name="setup" tags=["quiet"]
 from vlm_history import plots
-from vlm_history.exam import captioning, report
+from vlm_history.exam import answering, baselines, captioning, naming, report
 from vlm_history.plots import Bar, Card, say
 from vlm_history.systems import TABLE
 from vlm_history.world import World
 
 reader = plots.language()
 titles = {system.name: system.title for system in TABLE} | {
-    "chance": say(ko="아무 문장", en="chance"),
-    "most-frequent": say(ko="가장 흔한 문장", en="most frequent"),
+    "chance": say(ko="제비뽑기", en="chance"),
+    "most-frequent": say(ko="가장 흔한 답", en="most frequent"),
+    "hog": say(ko="닮은 그림(HOG)", en="most alike (HOG)"),
     "oracle": say(ko="정답", en="the truth"),
 }
 era = {system.name: system.era for system in TABLE}
@@ -55,23 +56,23 @@ plots.table(
 
 # %% name="run"
 scenes = 200
-result = report.run(n=scenes, seed=0, beam=3)
+result = report.run(tasks=list(report.TASKS), n=scenes, seed=0, beam=3)
 
 # %% name="results" tags=["quiet"]
 metrics = ["exact_ko", "exact_en", "object_f1_ko", "object_f1_en", "bleu4_ko", "bleu4_en", "cider_ko", "cider_en"]
 
 
+def sat(task):
+    """The systems, and those baselines that the task has."""
+    return {name: tasks.get(task) for name, tasks in result["systems"].items() if task in tasks or name in era}
+
+
 def results(prefix, caption):
-    rows = []
-    for name, tasks in result["systems"].items():
-        marks = tasks.get("captioning", {})
-        rows.append([titles[name], *(f"{marks[prefix + m]:.3f}" if prefix + m in marks else "" for m in metrics)])
-    numbers = {
-        f"{name}_{m}".replace("-", "_"): tasks["captioning"][prefix + m]
-        for name, tasks in result["systems"].items()
-        if "captioning" in tasks
-        for m in metrics
-    }
+    rows, numbers = [], {}
+    for name, marks in sat("captioning").items():
+        rows.append([titles[name], *(f"{marks[prefix + m]:.3f}" if marks else "" for m in metrics)])
+        if marks:
+            numbers |= {f"{name}_{m}".replace("-", "_"): marks[prefix + m] for m in metrics}
     return plots.table([say(ko="모델", en="system"), *metrics], rows, caption=caption, numbers=numbers)
 
 
@@ -89,6 +90,82 @@ results(
     say(
         ko=f"처음 보는 짝, 처음 보는 작가 (장면 {scenes}개)",
         en=f"Pairs never seen together, by an artist never seen ({scenes} scenes)",
+    ),
+)
+
+# %% name="naming-sheet"
+sheet = naming.papers(world, n=8, seed=0)[0]
+cards = []
+for scene, found in zip(sheet.scenes, baselines.nearest(baselines.crops(sheet.scenes)), strict=True):
+    true, guess = (naming.name_of(concept, reader) for concept in (scene.things[0].concept, found))
+    cards.append(Card(scene.image(), alt=true, text=guess, note=true if guess != true else "", right=guess == true))
+plots.gallery(cards)
+
+# %% name="naming" tags=["quiet"]
+columns = ["top1_ko", "top1_en", "seen_top1_ko", "seen_top1_en"]
+rows, numbers = [], {"names": len(world.concepts)}
+for name, marks in sat("naming").items():
+    rows.append([titles[name], *(f"{marks[c]:.3f}" if marks else "" for c in columns)])
+    if marks:
+        numbers |= {f"{name}_{c}".replace("-", "_"): marks[c] for c in columns}
+plots.table(
+    [say(ko="모델", en="system"), *columns],
+    rows,
+    caption=say(
+        ko=f"이름 {len(world.concepts)}개 가운데 하나 (장면 {scenes}개)",
+        en=f"One of {len(world.concepts)} names ({scenes} scenes)",
+    ),
+    numbers=numbers,
+)
+
+# %% name="answering-sheet"
+cards = []
+for item in answering.papers(world, n=5, seed=0)[0].items:
+    question = item.asked[reader]
+    cards.append(
+        Card(
+            item.scene.image(),
+            alt=item.scene.caption(reader),
+            text=question.text,
+            note=f"{question.answer} ({item.kind})",
+        )
+    )
+plots.gallery(cards)
+
+# %% name="answering" tags=["quiet"]
+kinds = [*answering.KINDS, "all", "knowledge"]
+spoken = {"ko": say(ko="한국어", en="Korean"), "en": say(ko="영어", en="English")}
+
+
+def answers(prefix, caption):
+    rows, numbers = [], {}
+    for name, marks in sat("answering").items():
+        if not marks:
+            rows.append([titles[name], *("" for _ in kinds)])
+            continue
+        for language in ("ko", "en"):
+            keys = [f"{kind}_{language}" for kind in kinds]
+            rows.append([f"{titles[name]}, {spoken[language]}", *(f"{marks[prefix + key]:.3f}" for key in keys)])
+            numbers |= {f"{name}_{key}".replace("-", "_"): marks[prefix + key] for key in keys}
+    return plots.table([say(ko="모델", en="system"), *kinds], rows, caption=caption, numbers=numbers)
+
+
+answers(
+    "",
+    say(
+        ko=f"처음 보는 짝, 학습에 나온 작가 (질문 {scenes}개, knowledge는 따로 {scenes // len(answering.KINDS)}개)",
+        en=f"Pairs never seen together, by artists of the training set ({scenes} questions, and "
+        f"{scenes // len(answering.KINDS)} of knowledge)",
+    ),
+)
+
+# %% name="answering-artist" tags=["quiet"]
+answers(
+    "artist_",
+    say(
+        ko=f"처음 보는 짝, 처음 보는 작가 (질문 {scenes}개, knowledge는 따로 {scenes // len(answering.KINDS)}개)",
+        en=f"Pairs never seen together, by an artist never seen ({scenes} questions, and "
+        f"{scenes // len(answering.KINDS)} of knowledge)",
     ),
 )
 
