@@ -26,10 +26,11 @@ MAY: dict[str, set[str]] = {
     "published": BASE | {"connect", "pretrain", "converse"},
     "training": BASE | {"connect", "pretrain", "converse", "systems", "published", "world"},
     "exam": BASE | {"connect", "pretrain", "converse", "systems", "published", "world"},
+    "bench": BASE | {"connect", "pretrain", "converse", "systems", "published"},
     "plots": {"errors", "world"},
     "site": set(),
     "__init__": {"errors", "systems", "published", "world"},
-    "cli": BASE | {"", "systems", "published", "training", "exam", "world"},
+    "cli": BASE | {"", "systems", "published", "training", "exam", "bench", "world"},
 }
 
 

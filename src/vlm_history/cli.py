@@ -1,4 +1,4 @@
-"""The command line: `vlm-history caption | train | exam | world`.
+"""The command line: `vlm-history caption | train | exam | bench | world`.
 
 Bad input is answered in one line, with exit code 2; heavy imports wait until a command needs them.
 """
@@ -64,6 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     exam.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     exam.add_argument("--beam", type=_positive, default=3, help="default: %(default)s")
     exam.set_defaults(run=_exam)
+
+    bench = commands.add_parser("bench", help="time it side by side with the reference, in one run")
+    bench.add_argument("names", nargs="*", metavar="NAME", help="default: all there are")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    bench.add_argument("--repeats", type=_positive, default=5, help="of each side; default: %(default)s")
+    bench.add_argument("--threads", type=_positive, default=1, help="default: %(default)s")
+    bench.set_defaults(run=_bench)
 
     world = commands.add_parser("world", help="look at the world").add_subparsers(
         dest="what", required=True, metavar="WHAT"
@@ -150,6 +157,20 @@ def _exam(options: argparse.Namespace) -> None:
     if options.card:
         name = options.systems[0]
         report.write_card(results, name, options.weights or find(name).weights)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise InputError(f"expected a file in a folder that exists, got {options.json}; make the folder first")
+    from vlm_history import bench
+
+    try:
+        results = bench.run(options.names, repeats=options.repeats, threads=options.threads, tell=_tell)
+    except bench.NotEqual as error:
+        raise SystemExit(f"vlm-history: {error}") from error
+    print(bench.table(results))
+    if options.json is not None:
+        bench.write_json(results, options.json)
 
 
 def _tell(text: str) -> None:

@@ -11,23 +11,48 @@ from numpy.typing import NDArray
 from vlm_history.world.compose import SIDE
 
 if TYPE_CHECKING:
+    from vlm_history.world.concepts import Concept
+    from vlm_history.world.grammar import Reader
     from vlm_history.world.scenes import Scene, Thing
 
-Looks = Sequence[tuple[str, NDArray[np.float32]]]
-"""For each token of a caption (particles written ##가) how much of the look fell on each cell of a grid."""
+Look = NDArray[np.float32]
+"""How much of a look falls on each cell of a grid (rows, columns)."""
+Looks = Sequence[tuple[str, Look]]
+"""For each token of a caption (particles written ##가, the end <end>) where the captioner looked for it."""
 
 
-def look_for(words: Sequence[str], looks: Looks) -> NDArray[np.float32] | None:
-    """The mean look of the first place where these words stand one after the other; None if they nowhere do."""
+def caption_of(looks: Looks) -> str:
+    """The tokens as a sentence."""
+    pieces = [token for token, _ in looks if not token.startswith("<")]
+    spaced = [token.removeprefix("##") if token[:2] == "##" or token in ",.?!" else f" {token}" for token in pieces]
+    return "".join(spaced).strip()
+
+
+def named(looks: Looks, language: str, reader: Reader) -> list[tuple[Concept, Look]]:
+    """The concepts that a caption names, each once, with the mean look at the words of its name.
+
+    A name inside another one is none: "hot dog" names no dog.
+    """
     tokens = [token for token, _ in looks]
-    for at in range(len(tokens) - len(words) + 1):
-        if tokens[at : at + len(words)] == list(words):
-            mean: NDArray[np.float32] = np.mean([look for _, look in looks[at : at + len(words)]], axis=0)
-            return mean
-    return None
+    taken: set[int] = set()
+    found: dict[int, tuple[Concept, Look]] = {}
+    forms = [
+        (name.split(), concept)
+        for concept in reader.mentioned(caption_of(looks), language)
+        for name in ((concept.ko,) if language == "ko" else dict.fromkeys((concept.en, concept.plural)))
+    ]
+    for words, concept in sorted(forms, key=lambda form: -len(form[0])):
+        for at in range(len(tokens) - len(words) + 1):
+            span = range(at, at + len(words))
+            if tokens[at : at + len(words)] == words and taken.isdisjoint(span):
+                taken.update(span)
+                if all(concept != other for other, _ in found.values()):
+                    found[at] = concept, np.mean([looks[i][1] for i in span], axis=0)
+                break
+    return [found[at] for at in sorted(found)]
 
 
-def peak(look: NDArray[np.float32]) -> tuple[float, float]:
+def peak(look: Look) -> tuple[float, float]:
     """The middle of the cell that is looked at most: x and y in pixels of the scene."""
     row, column = np.unravel_index(int(look.argmax()), look.shape)
     return (float(column) + 0.5) * SIDE / look.shape[1], (float(row) + 0.5) * SIDE / look.shape[0]
@@ -38,6 +63,14 @@ def inside(thing: Thing, x: float, y: float) -> bool:
     return abs(x - thing.x) <= thing.size / 2 and abs(y - thing.y) <= thing.size / 2
 
 
+def cells(thing: Thing, rows: int, columns: int) -> NDArray[np.bool_]:
+    """The cells of a grid whose middle lies on a thing; their share is what a look without aim would hit."""
+    xs, ys = (np.arange(columns) + 0.5) * SIDE / columns, (np.arange(rows) + 0.5) * SIDE / rows
+    across, down = np.abs(xs - thing.x) <= thing.size / 2, np.abs(ys - thing.y) <= thing.size / 2
+    on: NDArray[np.bool_] = down[:, None] & across
+    return on
+
+
 def on_object(scene: Scene, looks: Looks, language: str) -> list[bool]:
     """For each thing that the caption names: did the look at its name peak on it?
 
@@ -46,10 +79,10 @@ def on_object(scene: Scene, looks: Looks, language: str) -> list[bool]:
         looks: the caption, token by token, with its looks.
         language: "ko" or "en".
     """
-    found = []
-    for thing in scene.things:
-        name = thing.concept.ko if language == "ko" else thing.concept.en
-        look = look_for(name.split(), looks)
-        if look is not None:
-            found.append(inside(thing, *peak(look)))
-    return found
+    told = {concept.hexcode: look for concept, look in named(looks, language, scene.world.reader)}
+    hits: dict[str, bool] = {}
+    for thing in scene.things:  # of several of a kind, one is enough
+        if thing.concept.hexcode in told:
+            hit = inside(thing, *peak(told[thing.concept.hexcode]))
+            hits[thing.concept.hexcode] = hits.get(thing.concept.hexcode, False) or hit
+    return list(hits.values())

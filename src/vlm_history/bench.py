@@ -1,0 +1,202 @@
+"""Side by side with the reference, in one run: are the answers equal, and which is faster?
+
+A case is a function that makes both sides ready and returns them with a way to compare their answers. Both get the
+same weights and the same input. They run in one process and in turn, so that whatever else the machine does meets
+both; the median of the repeats counts. A case whose answers differ raises: then no time means anything.
+
+To add one, write such a function, with a docstring whose first line says what is compared, and enter it in `CASES`.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlm_history.connect.cnn import VGGConfig
+from vlm_history.connect.lstm import LSTM
+from vlm_history.connect.show_attend_and_tell import ShowAttendAndTell, ShowAttendAndTellConfig
+from vlm_history.errors import InputError
+
+Sides = tuple[Callable[[], Any], Callable[[], Any], Callable[[Any, Any], float]]
+"""Ours, the reference, and the greatest difference between what they return."""
+Results = dict[str, dict[str, float]]
+
+TOLERANCE = 1e-4
+
+
+class NotEqual(Exception):
+    """The two sides of a case gave different answers."""
+
+
+def apart(ours: Any, reference: Any) -> float:
+    """The greatest absolute difference between two tensors, or between tensors of two tuples."""
+    if isinstance(ours, Tensor):
+        return float((ours - reference).abs().max())
+    return max(apart(one, other) for one, other in zip(ours, reference, strict=True))
+
+
+def lstm() -> Sides:
+    """The LSTM of Show and Tell (512 wide, 16 sentences of 20 words): torch's kernel / a loop over our cell."""
+    fused, loop = LSTM(512, 512).eval(), LSTM(512, 512, fused=False).eval()
+    loop.load_state_dict(fused.state_dict())
+    words = torch.randn(16, 20, 512)
+    return lambda: fused(words), lambda: loop(words), apart
+
+
+def step_by_step(
+    model: ShowAttendAndTell, cell: nn.LSTMCell, annotations: Tensor, tokens: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The decoder as most public code has it: all that belongs to a word is computed at that word.
+
+    The authors' own Theano code of 2015 did not do so; it projected the annotations once, and chose all words late.
+    """
+    h, c = model.start(annotations)
+    logits = annotations.new_zeros(*tokens.shape, model.config.vocabulary)
+    looks = annotations.new_zeros(*tokens.shape, annotations.shape[1])
+    for step in range(tokens.shape[1]):
+        word = model.embedding(tokens[:, step])
+        projected = model.attend_place(annotations)  # the same at every word
+        scores = model.attend_score(torch.tanh(projected + model.attend_state(h).unsqueeze(1))).squeeze(2)
+        alpha = scores.softmax(1)
+        context = (alpha.unsqueeze(2) * annotations).sum(1)
+        context = torch.sigmoid(model.gate(h)) * context
+        h, c = cell(torch.cat([word, context], 1), (h, c))
+        chosen_from = torch.tanh(word + model.from_hidden(h) + model.from_context(context))
+        logits[:, step] = model.words(chosen_from)
+        looks[:, step] = alpha
+    return logits, looks
+
+
+def _attending(features: int, hidden: int, batch: int = 16, words: int = 16) -> Sides:
+    # a decoder of this size on a CNN of none: annotations come in as they are
+    cnn = VGGConfig(stages=((1,), (1,), (1,), (1,), (features,)), width=1, classes=1)
+    config = ShowAttendAndTellConfig.published()
+    config = ShowAttendAndTellConfig(cnn, config.vocabulary, config.width, hidden, config.attention, config.dropout)
+    model = ShowAttendAndTell(config).eval()
+    cell = nn.LSTMCell(config.width + features, hidden)
+    names = [name for name, _ in cell.named_parameters()]
+    cell.load_state_dict(dict(zip(names, model.cell.state_dict().values(), strict=True)))
+    annotations = torch.randn(batch, 14 * 14, features).relu()
+    tokens = torch.randint(config.vocabulary, (batch, words))
+
+    def ours() -> tuple[Tensor, Tensor]:
+        chosen_from, alpha, _ = model.decode(annotations, tokens)
+        return model.words(chosen_from), alpha
+
+    return ours, lambda: step_by_step(model, cell, annotations, tokens), apart
+
+
+def show_attend_and_tell() -> Sides:
+    """Decoder of 512 on ResNet-101's 14 x 14 x 2,048, as in common public code: projected once / at every word."""
+    return _attending(features=2048, hidden=512)
+
+
+def show_attend_and_tell_1800() -> Sides:
+    """Decoder of 1,800 on VGG-19's 14 x 14 x 512, as the authors had it for COCO: projected once / at every word."""
+    return _attending(features=512, hidden=1800)
+
+
+CASES: dict[str, Callable[[], Sides]] = {
+    "lstm": lstm,
+    "show-attend-and-tell": show_attend_and_tell,
+    "show-attend-and-tell-1800": show_attend_and_tell_1800,
+}
+"""Name -> what makes its two sides ready."""
+
+
+def check(names: Sequence[str]) -> list[str]:
+    """Return the names, or all there are for none, or raise `InputError` if there is no such case."""
+    for name in names:
+        if name not in CASES:
+            raise InputError(f"expected benchmarks among {', '.join(CASES)}, got {name!r}; choose of these")
+    return list(dict.fromkeys(names)) or list(CASES)
+
+
+def about(name: str) -> str:
+    """What a case compares."""
+    return (CASES[name].__doc__ or name).strip().splitlines()[0]
+
+
+def measure(sides: Sides, repeats: int) -> dict[str, float]:
+    """Compare the answers of both sides, then time them in turn.
+
+    Raises:
+        NotEqual: the answers differ by more than `TOLERANCE`.
+    """
+    ours, reference, compare = sides
+    gap = compare(ours(), reference())
+    if not gap <= TOLERANCE:  # so that nan is no answer either
+        raise NotEqual(f"answers differ by {gap:.1e}, more than {TOLERANCE:.0e}")
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for side, taken in zip((ours, reference), seconds, strict=True):
+            started = time.perf_counter()
+            side()
+            taken.append(time.perf_counter() - started)
+    fast, slow = map(statistics.median, seconds)
+    return {"ours": fast, "reference": slow, "ratio": slow / fast, "equal": gap}
+
+
+@torch.no_grad()
+def run(
+    names: Sequence[str] = (), *, repeats: int = 5, threads: int = 1, tell: Callable[[str], None] = lambda text: None
+) -> Results:
+    """Run benchmarks.
+
+    Args:
+        names: of `CASES`; none means all.
+        repeats: how often each side is timed.
+        threads: how many threads torch may use meanwhile.
+        tell: is told what is going on.
+
+    Returns:
+        {name: {"ours": seconds, "reference": seconds, "ratio": reference / ours, "equal": greatest difference}}.
+
+    Raises:
+        InputError: an unknown name, or less than one repeat or thread.
+        NotEqual: a case's two sides gave different answers.
+    """
+    if repeats < 1 or threads < 1:
+        raise InputError(f"expected at least 1 repeat and 1 thread, got {repeats} and {threads}")
+    chosen = check(names)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    results: Results = {}
+    try:
+        for name in chosen:
+            tell(f"{name}: {about(name)}")
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                sides = CASES[name]()
+            try:
+                results[name] = measure(sides, repeats)
+            except NotEqual as error:
+                raise NotEqual(f"{name}: {error}") from None
+    finally:
+        torch.set_num_threads(before)
+    return results
+
+
+def table(results: Results) -> str:
+    """The results as aligned text."""
+    rows = [["", "ours", "reference", "ratio", "difference"]]
+    for name, result in results.items():
+        times = [f"{1000 * result[side]:.1f} ms" for side in ("ours", "reference")]
+        rows.append([name, *times, f"{result['ratio']:.2f}", f"{result['equal']:.1e}"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
+
+
+def write_json(results: Results, path: str | Path) -> None:
+    """Write the results beside, then rename."""
+    path = Path(path)
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    beside.replace(path)

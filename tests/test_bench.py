@@ -1,0 +1,116 @@
+"""Benchmarks: answers are compared before times, sides run in turn, and the command line writes what it measured."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from vlm_history import bench
+from vlm_history.cli import main
+from vlm_history.errors import InputError
+
+
+def sides(ours: float, reference: float, log: list[str] | None = None) -> bench.Sides:
+    """Two sides that return a number each, and note when they are called."""
+
+    def side(name: str, value: float) -> Callable[[], torch.Tensor]:
+        def call() -> torch.Tensor:
+            if log is not None:
+                log.append(name)
+            return torch.tensor([value])
+
+        return call
+
+    return side("ours", ours), side("reference", reference), bench.apart
+
+
+def test_both_sides_are_compared_and_then_timed_in_turn() -> None:
+    log: list[str] = []
+    result = bench.measure(sides(1.0, 1.00001, log), repeats=3)
+    assert log == ["ours", "reference"] * 4
+    assert set(result) == {"ours", "reference", "ratio", "equal"}
+    assert result["equal"] == pytest.approx(1e-5, rel=0.05)
+    assert result["ratio"] == result["reference"] / result["ours"] > 0
+
+
+def test_the_median_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0, 1, 10, 14, 20, 22, 30, 38, 40, 49, 50, 56])  # ours 1, 2, 9; the reference 4, 8, 6
+    monkeypatch.setattr("vlm_history.bench.time.perf_counter", lambda: next(clock))
+    assert bench.measure(sides(1.0, 1.0), repeats=3) == {"ours": 2, "reference": 6, "ratio": 3, "equal": 0}
+
+
+@pytest.mark.parametrize("wrong", [1.001, float("nan")])
+def test_no_time_without_equal_answers(wrong: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(bench.CASES, "wrong", lambda: sides(1.0, wrong))
+    with pytest.raises(bench.NotEqual, match="wrong: answers differ"):
+        bench.run(["wrong"], repeats=1)
+    with pytest.raises(SystemExit, match="vlm-history: wrong: answers differ"):
+        main(["bench", "wrong"])
+
+
+def test_tuples_are_compared_part_by_part() -> None:
+    zero, one = torch.zeros(2), torch.tensor([0.0, 1.0])
+    assert bench.apart((zero, zero), (zero, one)) == 1.0
+    with pytest.raises(ValueError, match="shorter"):
+        bench.apart((zero, zero), (zero,))
+
+
+def test_the_common_form_is_the_same_decoder() -> None:
+    """At a small size, here; `bench` compares at the published one."""
+    torch.manual_seed(0)
+    ours, reference, _ = bench._attending(features=8, hidden=12, batch=3, words=4)
+    with torch.no_grad():
+        (logits, alpha), (slow_logits, slow_alpha) = ours(), reference()
+    assert logits.shape == (3, 4, 10_000) and alpha.shape == (3, 4, 196)
+    torch.testing.assert_close(logits, slow_logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(alpha, slow_alpha, atol=1e-6, rtol=0)
+
+
+def test_the_loop_is_the_kernel() -> None:
+    result = bench.run(["lstm"], repeats=1)["lstm"]
+    assert result["equal"] < 1e-5 and result["ours"] > 0
+
+
+def test_threads_are_given_back() -> None:
+    before = torch.get_num_threads()
+    during: list[int] = []
+
+    def case() -> bench.Sides:
+        during.append(torch.get_num_threads())
+        return sides(1.0, 1.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(bench.CASES, "threads", case)
+        bench.run(["threads"], repeats=1, threads=before + 1)
+    assert during == [before + 1] and torch.get_num_threads() == before
+
+
+def test_what_is_asked_for_is_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert bench.check([]) == list(bench.CASES)
+    assert bench.check(["lstm", "lstm"]) == ["lstm"]
+    with pytest.raises(InputError, match="repeat"):
+        bench.run(["lstm"], repeats=0)
+    assert main(["bench", "gpt-9"]) == 2
+    assert "among lstm" in capsys.readouterr().err
+    assert main(["bench", "lstm", "--json", str(tmp_path / "no" / "x.json")]) == 2
+    assert "folder" in capsys.readouterr().err
+
+
+def test_each_case_says_what_it_compares() -> None:
+    assert all(bench.about(name).endswith(".") and len(bench.about(name)) < 121 for name in bench.CASES)
+
+
+def test_the_command_line_prints_a_table_and_writes_json(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "CASES", {"a": lambda: sides(1.0, 1.0), "long-name": lambda: sides(2.0, 2.0)})
+    out = tmp_path / "bench.json"
+    assert main(["bench", "--json", str(out), "--repeats", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["ours", "reference", "ratio", "difference"]
+    assert len({len(line) for line in lines}) == 1 and lines[2].startswith("long-name  ")
+    results = json.loads(out.read_text(encoding="utf-8"))
+    assert list(results) == ["a", "long-name"]
+    assert set(results["a"]) == {"ours", "reference", "ratio", "equal"}
