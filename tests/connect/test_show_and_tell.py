@@ -2,22 +2,16 @@
 
 import itertools
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from tests.connect.captioners import BAD_INPUT, CNN, PICTURES, WORDS, every_sentence, pixels
 from vlm_history import checkpoints
-from vlm_history.connect.cnn import CNNConfig
 from vlm_history.connect.show_and_tell import ShowAndTell, ShowAndTellConfig
 from vlm_history.errors import InputError
-from vlm_history.text import SPECIALS, WordTokenizer
 
-WORDS = WordTokenizer((*SPECIALS, "##가", "cat", "고양이"))
-# eight channels or more: backward of fewer, channels last, crashes in torch 2.14 (oneDNN)
-CNN = CNNConfig(stem=8, stages=(8, 16, 16), width=10)
 CONFIG = ShowAndTellConfig(CNN, len(WORDS), width=12, dropout=0.5)
-PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 
 
 @pytest.fixture
@@ -40,10 +34,6 @@ def log_p(model: ShowAndTell, pixels: torch.Tensor, words: list[int]) -> float:
         state = cell(model.embedding(torch.tensor([now])), state)
         total += float(model.words(state[0]).log_softmax(-1)[0, after])
     return total
-
-
-def pixels(count: int) -> torch.Tensor:
-    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
 @torch.no_grad()
@@ -98,11 +88,8 @@ def test_beam_one_is_greedy(model: ShowAndTell) -> None:
 def test_a_beam_as_wide_as_the_tree_finds_the_best_sentence(model: ShowAndTell) -> None:
     images, longest = pixels(2), 3
     model.words.bias[WORDS.end] += 1.0
-    ends = [[*middle, WORDS.end] for n in range(longest) for middle in itertools.product(range(len(WORDS)), repeat=n)]
-    ends = [s for s in ends if WORDS.end not in s[:-1]]
-    cut = [list(s) for s in itertools.product(range(len(WORDS)), repeat=longest) if WORDS.end not in s]
+    every = every_sentence(WORDS.start("en"), longest)
     for i in range(2):
-        every = [[WORDS.start("en"), *s] for s in ends + cut]
         best = max(every, key=lambda s: log_p(model, images[i : i + 1], s))
         found = model.caption(images[i : i + 1], language="en", beam=len(WORDS) ** longest, max_length=longest)
         assert found == [WORDS.decode(best)]
@@ -135,18 +122,7 @@ def test_images_at_the_door(model: ShowAndTell, tmp_path) -> None:  # type: igno
     assert model.caption(PICTURES)[0] == model.caption([PICTURES[0], tmp_path / "a.png"])[1] == one
 
 
-@pytest.mark.parametrize(
-    ("image", "options", "says"),
-    [
-        (PICTURES[0].astype(float), {}, "uint8"),
-        (PICTURES[0][:, :, 0], {}, "uint8"),
-        ("nowhere.png", {}, "no file"),
-        (__file__, {}, "cannot be read"),
-        ([], {}, "empty"),
-        (PICTURES[0], {"language": "fr"}, "language"),
-        (PICTURES[0], {"beam": 0}, "beam"),
-    ],
-)
+@pytest.mark.parametrize(("image", "options", "says"), BAD_INPUT)
 def test_bad_input_is_told_plainly(model: ShowAndTell, image, options, says) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match=says):
         model.caption(image, **options)
