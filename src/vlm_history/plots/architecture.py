@@ -138,3 +138,88 @@ def captioner(
         return figure
 
     return draw
+
+
+def pyramid(
+    picture: NDArray[np.uint8], levels: Sequence[tuple[str, NDArray[Any]]], places: NDArray[Any],
+    names: Sequence[tuple[str, float]], shapes: Sequence[Shape], *, era: str,
+) -> Draw:  # fmt: skip
+    """A CNN that names: grids that grow smaller and deeper, scores at each place of the last, and names.
+
+    Args:
+        picture: (height, width, 3) bytes.
+        levels: title and feature maps (channels, rows, columns) of each grid; the first three are drawn.
+        places: (rows, columns), the probability of the likeliest name at each place.
+        names: the likeliest names of the whole picture with their probabilities.
+        shapes: of the pixels, of each level, of the scores at all places, and of the scores of the picture, each with
+            its batch.
+        era: gives the colour.
+    """
+    from vlm_history.plots.sheets import Panel, colours, paint
+
+    def draw(theme: Theme) -> Figure:
+        from matplotlib import pyplot
+
+        width, height = 5.9, 4.0
+        figure = pyplot.figure(figsize=(width, height))
+        whole = figure.add_axes((0, 0, 1, 1))
+        whole.set_xlim(0, width)
+        whole.set_ylim(0, height)
+        whole.axis("off")
+
+        def place(x: float, y: float, side: float) -> Axes:
+            return figure.add_axes(((x - side / 2) / width, (y - side / 2) / height, side / width, side / height))
+
+        def words(x: float, y: float, text: str, muted: bool = True) -> None:
+            colour = theme.muted if muted else theme.ink
+            whole.text(x, y, text, ha="center", va="center", color=colour, fontsize=9.5)
+
+        line, side = 2.9, 1.2
+        sides = [side, *np.linspace(0.94, 0.44, len(levels))]
+        step = 0.11  # how far the maps behind stand out
+        gap = (width - 0.1 - sum(sides) - 2 * step * len(levels)) / len(levels)
+        x = 0.05
+        centres = []
+        for number, wide in enumerate(sides):
+            x += wide / 2
+            centres.append(x)
+            if number == 0:
+                paint(place(x, line, wide), Panel(picture), theme, era)
+                words(x, line + wide / 2 + 0.2, say(ko="그림", en="picture"), muted=False)
+            else:
+                title, maps = levels[number - 1]
+                for depth in (2, 1, 0):
+                    axis = place(x + depth * step, line + depth * step, wide)
+                    axis.imshow(maps[depth], cmap=colours(theme, era), vmin=0, interpolation="nearest")
+                    axis.set_xticks([])
+                    axis.set_yticks([])
+                    for edge in axis.spines.values():
+                        edge.set_visible(True)
+                        edge.set_color(theme.rule)
+                words(x + step, line + wide / 2 + 2 * step + 0.2, title, muted=False)
+            words(x + (step if number else 0), line - wide / 2 - 0.2, sized(shapes[number]))
+            end = x + wide / 2 + (2 * step if number else 0)
+            if number < len(levels):
+                _arrow(whole, theme, (end + 0.04, line), (end + gap - 0.04, line))
+            x = end + gap
+        low, seen = 0.85, 4.95
+        last = centres[-1] + step
+        _arrow(whole, theme, (last, line - sides[-1] / 2 - 0.36), (last, low + 0.72))
+        middle = (line - sides[-1] / 2 - 0.36 + low + 0.72) / 2
+        scored = say(ko="자리마다 점수", en="scores at each place")
+        whole.text(last - 0.1, middle, scored, ha="right", va="center", color=theme.muted, fontsize=9.5)
+        paint(place(seen, low, side), Panel(picture, places, limit=1.0), theme, era)
+        words(seen, low - side / 2 - 0.16, sized(shapes[-2]))
+        _arrow(
+            whole, theme, (seen - side / 2 - 0.06, low), (3.0, low),
+            say(ko=f"부드러운 최댓값\n{sized(shapes[-1])}", en=f"soft maximum\n{sized(shapes[-1])}"), (0, 0.33),
+        )  # fmt: skip
+        for row, (name, probability) in enumerate(names):
+            y = low + 0.26 * ((len(names) - 1) / 2 - row)
+            whole.barh(y, 0.95 * probability, left=1.5, height=0.17, color=theme.era[era])
+            whole.text(1.42, y, name, ha="right", va="center", color=theme.ink, fontsize=10)
+            end = 1.56 + 0.95 * probability
+            whole.text(end, y, f"{probability:.0%}", ha="left", va="center", color=theme.muted, fontsize=9.5)
+        return figure
+
+    return draw
