@@ -70,15 +70,15 @@ def test_tokens_become_the_sentence() -> None:
 def test_names_come_in_order_with_the_mean_look_of_their_words() -> None:
     looks = {1: look_at(4, 4), 6: look_at(60, 4), 7: look_at(60, 60)}
     found = named(told("a cat to the left a hot dog <end>", looks), "en", WORLD.reader)
-    assert [concept.en for concept, _ in found] == ["cat", "hot dog"]
-    np.testing.assert_array_equal(found[0][1], looks[1])
-    np.testing.assert_allclose(found[1][1], (looks[6] + looks[7]) / 2)
-    assert found[1][1].sum() == pytest.approx(1)
+    assert [(name.concept.en, list(name.span)) for name in found] == [("cat", [1]), ("hot dog", [6, 7])]
+    np.testing.assert_array_equal(found[0].look, looks[1])
+    np.testing.assert_allclose(found[1].look, (looks[6] + looks[7]) / 2)
+    assert found[1].look.sum() == pytest.approx(1)
 
 
 def test_a_name_inside_another_is_none() -> None:
     def names(text: str, language: str) -> list[str]:
-        return [getattr(c, language) for c, _ in named(told(text), language, WORLD.reader)]
+        return [getattr(name.concept, language) for name in named(told(text), language, WORLD.reader)]
 
     assert names("a hot dog left of a cat <end>", "en") == ["hot dog", "cat"]
     assert names("a hot dog left of a dog <end>", "en") == ["hot dog", "dog"]
@@ -127,4 +127,4 @@ def test_every_name_of_the_world_is_found_again() -> None:
             text = f"{second} 왼쪽에 {name} 있다" if language == "ko" else f"{name} left of {second}"
             ids = words.encode(text, language)[1:]
             found = named(told(" ".join(words.vocabulary[i] for i in ids)), language, WORLD.reader)
-            assert {concept for concept, _ in found} == {one, other}
+            assert {each.concept for each in found} == {one, other}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,15 @@ Looks = Sequence[tuple[str, Look]]
 """For each token of a caption (particles written ##가, the end <end>) where the captioner looked for it."""
 
 
+@dataclass(frozen=True)
+class Named:
+    """A concept that a caption names: at which of its tokens, and the mean look at them."""
+
+    concept: Concept
+    span: range
+    look: Look
+
+
 def caption_of(looks: Looks) -> str:
     """The tokens as a sentence."""
     pieces = [token for token, _ in looks if not token.startswith("<")]
@@ -28,28 +38,27 @@ def caption_of(looks: Looks) -> str:
     return "".join(spaced).strip()
 
 
-def named(looks: Looks, language: str, reader: Reader) -> list[tuple[Concept, Look]]:
-    """The concepts that a caption names, each once, with the mean look at the words of its name.
+def named(looks: Looks, language: str, reader: Reader) -> list[Named]:
+    """The concepts that a caption names, each once and in order.
 
     A name inside another one is none: "hot dog" names no dog.
     """
     tokens = [token for token, _ in looks]
     taken: set[int] = set()
-    found: dict[int, tuple[Concept, Look]] = {}
+    found: dict[str, Named] = {}
     forms = [
         (name.split(), concept)
         for concept in reader.mentioned(caption_of(looks), language)
-        for name in ((concept.ko,) if language == "ko" else dict.fromkeys((concept.en, concept.plural)))
+        for name in ((concept.ko,) if language == "ko" else (concept.en, concept.plural))
     ]
     for words, concept in sorted(forms, key=lambda form: -len(form[0])):
         for at in range(len(tokens) - len(words) + 1):
             span = range(at, at + len(words))
             if tokens[at : at + len(words)] == words and taken.isdisjoint(span):
                 taken.update(span)
-                if all(concept != other for other, _ in found.values()):
-                    found[at] = concept, np.mean([looks[i][1] for i in span], axis=0)
+                found.setdefault(concept.hexcode, Named(concept, span, np.mean([looks[i][1] for i in span], axis=0)))
                 break
-    return [found[at] for at in sorted(found)]
+    return sorted(found.values(), key=lambda name: name.span.start)
 
 
 def peak(look: Look) -> tuple[float, float]:
@@ -79,7 +88,7 @@ def on_object(scene: Scene, looks: Looks, language: str) -> list[bool]:
         looks: the caption, token by token, with its looks.
         language: "ko" or "en".
     """
-    told = {concept.hexcode: look for concept, look in named(looks, language, scene.world.reader)}
+    told = {name.concept.hexcode: name.look for name in named(looks, language, scene.world.reader)}
     hits: dict[str, bool] = {}
     for thing in scene.things:  # of several of a kind, one is enough
         if thing.concept.hexcode in told:
