@@ -3,15 +3,22 @@
 `WordTokenizer` is that of era 1: one token a word, as in Show and Tell, which kept the words that occur at least five
 times in its captions. Korean writes a noun and its particle as one word (고양이 + 가), so a particle is a token of its
 own, written `##가`, where what is left without it is a word by itself.
+
+`BytePairTokenizer` is that of era 2 and since: whatever can be written can be read, since the smallest tokens are the
+256 bytes, and what is frequent is merged into longer ones (Sennrich et al., arXiv 1508.07909; on bytes, GPT-2, 2019).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
+
+import regex
 
 from vlm_history.errors import InputError
 
@@ -112,3 +119,143 @@ def _split(word: str, counts: Counter[str]) -> tuple[str, ...]:
         if word.endswith(particle) and counts[word.removesuffix(particle)]:
             return word.removesuffix(particle), "##" + particle
     return (word,)
+
+
+def _letters() -> dict[int, str]:
+    """A visible letter for each byte, as in GPT-2: printable bytes stand for themselves, others from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+
+
+_LETTER = _letters()
+_BYTE = {letter: byte for byte, letter in _LETTER.items()}
+# GPT-2's rule: words with the space before them, numbers, the rest; nothing is merged across these borders.
+_WORDS = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
+Merge = tuple[str, str]
+
+
+class BytePairTokenizer:
+    """Bytes, merged in the order that was learned.
+
+    Args:
+        merges: pairs of tokens, in bytes' letters, the first to be merged first.
+        specials: tokens that text cannot write, such as "<|endoftext|>"; their ids come last.
+    """
+
+    def __init__(self, merges: Sequence[Merge], specials: Sequence[str] = ()) -> None:
+        self.merges = tuple((left, right) for left, right in merges)
+        self.specials = tuple(specials)
+        self.vocabulary = (*(_LETTER[byte] for byte in _LETTER), *(a + b for a, b in self.merges), *self.specials)
+        self._ids = {token: number for number, token in enumerate(self.vocabulary)}
+        if len(self._ids) < len(self.vocabulary):
+            raise InputError("expected merges and specials that make different tokens, got one token twice")
+        self._ranks = {merge: rank for rank, merge in enumerate(self.merges)}
+        self._split = lru_cache(maxsize=1 << 16)(self._merged)
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def id(self, special: str) -> int:
+        """The id of a special token.
+
+        Raises:
+            InputError: there is no such token.
+        """
+        if special not in self.specials:
+            raise InputError(f"expected a special token among {', '.join(self.specials) or 'none'}, got {special!r}")
+        return self._ids[special]
+
+    def _merged(self, word: str) -> tuple[int, ...]:
+        """A word in bytes' letters -> ids: of all pairs in it the one learned first is merged, until none is left."""
+        tokens = list(word)
+        while len(tokens) > 1:
+            first = min(pairwise(tokens), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
+            if first not in self._ranks:
+                break
+            tokens = _join(tokens, first)
+        return tuple(self._ids[token] for token in tokens)
+
+    def encode(self, text: str) -> list[int]:
+        """Text -> ids. Special tokens are never read from text."""
+        if not isinstance(text, str):
+            raise InputError(f"expected text as str, got {type(text).__name__}; pass one text")
+        return [i for word in _words(text) for i in self._split(word)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Ids -> text; special tokens are dropped, and bytes that are no UTF-8 become U+FFFD."""
+        last = len(self.vocabulary) - len(self.specials)
+        letters = "".join(self.vocabulary[i] for i in ids if i < last)
+        return bytes(_BYTE[letter] for letter in letters).decode("utf-8", errors="replace")
+
+    @classmethod
+    def fit(cls, texts: Iterable[str], size: int, specials: Sequence[str] = ()) -> BytePairTokenizer:
+        """Learn merges: again and again the most frequent pair of neighbours becomes one token.
+
+        Args:
+            texts: the corpus.
+            size: of the vocabulary: 256 bytes, the merges and the specials. Fewer, if no pair occurs twice any more.
+            specials: see the class.
+
+        Raises:
+            InputError: the size leaves no room for the bytes.
+        """
+        if size < 256 + len(specials):
+            raise InputError(f"expected a size of at least {256 + len(specials)}, got {size}: every byte is a token")
+        counts = Counter(word for text in texts for word in _words(text))
+        words = [(list(word), count) for word, count in counts.items()]
+        pairs: Counter[Merge] = Counter()
+        places: defaultdict[Merge, set[int]] = defaultdict(set)
+        for number, (tokens, count) in enumerate(words):
+            for pair in pairwise(tokens):
+                pairs[pair] += count
+                places[pair].add(number)
+        merges: list[Merge] = []
+        ids = {letter: number for number, letter in enumerate(_LETTER[byte] for byte in _LETTER)}
+        while len(ids) + len(specials) < size and pairs:
+            # among equals the pair of the oldest tokens, so that the result does not depend on the order of the texts
+            best = max(pairs, key=lambda pair: (pairs[pair], -ids[pair[0]], -ids[pair[1]]))
+            if pairs[best] < 2:
+                break
+            merges.append(best)
+            ids.setdefault(best[0] + best[1], len(ids))
+            for number in sorted(places.pop(best)):
+                tokens, count = words[number]
+                for pair in pairwise(tokens):
+                    pairs[pair] -= count
+                tokens[:] = _join(tokens, best)
+                for pair in pairwise(tokens):
+                    pairs[pair] += count
+                    places[pair].add(number)
+            pairs = +pairs
+        return cls(merges, specials)
+
+    def save(self, path: str | Path) -> None:
+        """Write merges and specials as JSON."""
+        data = {"merges": self.merges, "specials": self.specials}
+        Path(path).write_text(json.dumps(data, ensure_ascii=False, indent=0), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> BytePairTokenizer:
+        """Read what `save` wrote."""
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        return cls([(left, right) for left, right in data["merges"]], data["specials"])
+
+
+def _words(text: str) -> list[str]:
+    """A text cut at the borders that no merge crosses, in bytes' letters."""
+    return ["".join(_LETTER[byte] for byte in word.encode("utf-8", "surrogatepass")) for word in _WORDS.findall(text)]
+
+
+def _join(tokens: list[str], pair: Merge) -> list[str]:
+    """The tokens with each occurrence of a pair made one, from the left."""
+    joined: list[str] = []
+    at = 0
+    while at < len(tokens):
+        if tokens[at : at + 2] == list(pair):
+            joined.append(pair[0] + pair[1])
+            at += 2
+        else:
+            joined.append(tokens[at])
+            at += 1
+    return joined

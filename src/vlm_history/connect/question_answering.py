@@ -46,6 +46,7 @@ class QuestionAnswering(nn.Module):
         self.config = config
         self.tokenizer = tokenizer or WordTokenizer(SPECIALS)
         self.cnn = ResidualCNN(config.cnn)
+        self.norm = nn.BatchNorm1d(config.cnn.width)  # in the place of the paper's "norm I", the vector at length one
         self.image = nn.Linear(config.cnn.width, config.width)
         self.embedding = nn.Embedding(config.vocabulary, config.width // 2)
         self.lstm = LSTM(config.width // 2, config.width)
@@ -55,8 +56,8 @@ class QuestionAnswering(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def see(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch width"]:
-        """The image vector, brought to length one ("norm I"), in the common space."""
-        return torch.tanh(self.image(F.normalize(F.relu(self.cnn(pixels)), dim=1) * self.config.cnn.width**0.5))
+        """The image vector in the common space."""
+        return torch.tanh(self.image(F.relu(self.norm(self.cnn(pixels)))))
 
     def read(self, tokens: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch width"]:
         """The LSTM's state after the question's last word, in the common space; padding follows the last word."""

@@ -22,17 +22,27 @@ from vlm_history.text import SPECIALS, WordTokenizer
 
 @dataclass(frozen=True)
 class ShowAndTellConfig:
-    """Sizes of a captioner."""
+    """Sizes of a captioner.
+
+    Attributes:
+        cnn: the one that sees.
+        vocabulary: number of words.
+        width: of embeddings and LSTM.
+        dropout: on what goes into the LSTM and what comes out.
+        sharpness: what the LSTM shows is multiplied by it before words are chosen. It shows numbers between -1 and 1,
+            and until weights have grown to make up for that, all words are about equally likely; 1 in the paper.
+    """
 
     cnn: CNNConfig | GoogLeNetConfig
     vocabulary: int
     width: int
     dropout: float
+    sharpness: float = 1.0
 
     @classmethod
     def world(cls, vocabulary: int) -> ShowAndTellConfig:
         """The size that the world is learned at."""
-        return cls(CNNConfig.world(), vocabulary, width=256, dropout=0.1)
+        return cls(CNNConfig.world(), vocabulary, width=256, dropout=0.1, sharpness=8.0)
 
     @classmethod
     def published(cls, vocabulary: int) -> ShowAndTellConfig:
@@ -49,22 +59,27 @@ class ShowAndTell(nn.Module):
         self.config = config
         self.tokenizer = tokenizer or WordTokenizer(SPECIALS)
         self.cnn = ResidualCNN(config.cnn) if isinstance(config.cnn, CNNConfig) else GoogLeNet(config.cnn)
+        # Batch normalisation came three months later; without it most of the vector is never above zero.
+        self.norm = nn.BatchNorm1d(config.cnn.width)
         self.image = nn.Linear(config.cnn.width, config.width)
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         self.lstm = LSTM(config.width, config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.words = nn.Linear(config.width, config.vocabulary)
+        with torch.no_grad():  # gates that begin open: the image, seen once, has to live until the last noun
+            for gate, opened in ((0, 1.0), (1, 2.0), (3, 2.0)):
+                self.lstm.cell.input_bias.view(4, config.width)[gate] += opened
 
     def encode(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch width"]:
         """x_{-1} = CNN(I), equation 10: what the LSTM sees first, and sees once."""
-        return self.image(F.relu(self.cnn(pixels)))
+        return self.image(F.relu(self.norm(self.cnn(pixels))))
 
     def hidden(
         self, vectors: Float[Tensor, "batch width"], tokens: Int[Tensor, "batch tokens"]
     ) -> Float[Tensor, "batch tokens width"]:
         """x_t = W_e S_t, equation 11, and the LSTM's output after each word: what the next is chosen from."""
         inputs = torch.cat([vectors[:, None], self.embedding(tokens)], dim=1)
-        told: Tensor = self.dropout(self.lstm(self.dropout(inputs)))
+        told: Tensor = self.config.sharpness * self.dropout(self.lstm(self.dropout(inputs)))
         return told[:, 1:]  # nothing is told of the image alone
 
     def decode(
@@ -101,7 +116,7 @@ class ShowAndTell(nn.Module):
         """log p of the word after each token, and the new state."""
         h, c = state
         state = self.lstm.cell(self.embedding(tokens), (h, c))
-        return self.words(state[0]).log_softmax(-1), state
+        return self.words(self.config.sharpness * state[0]).log_softmax(-1), state
 
     @torch.no_grad()
     def sample(

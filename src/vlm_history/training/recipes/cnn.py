@@ -25,22 +25,51 @@ from vlm_history.world.scenes import Scene
 MOST_THINGS = 4
 
 
+def lessons(scenes: list[Scene]) -> Batch:
+    """Scenes -> pixels (B, 3, 64, 64) bytes, places (B, things, 2) of centres, x and y from -1 to 1, and concepts
+    (B, things), -100 where there is no thing."""
+    places = np.zeros((len(scenes), MOST_THINGS, 2), np.float32)
+    concepts = np.full((len(scenes), MOST_THINGS), -100)
+    for row, scene in enumerate(scenes):
+        for column, thing in enumerate(scene.things):
+            places[row, column] = thing.x / 32 - 1, thing.y / 32 - 1
+            concepts[row, column] = thing.concept.index
+    return {"pixels": pixels_of(scenes), "places": torch.from_numpy(places), "concepts": torch.from_numpy(concepts)}
+
+
+class AskAtPlace(nn.Module):
+    """Names the thing at a place from an image vector alone, which therefore has to keep what is where.
+
+    Args:
+        width: of the vector.
+        classes: number of concepts.
+    """
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.vector = nn.Linear(width, 2 * width)
+        self.place = nn.Linear(8, 2 * width)
+        self.names = nn.Linear(2 * width, classes)
+
+    def forward(self, vectors: Tensor, places: Tensor) -> Tensor:
+        """Vectors (B, width) and places (B, things, 2), x and y from -1 to 1 -> logits (B, things, concepts)."""
+        waves = torch.pi * torch.cat([places, 2 * places], dim=2)
+        asked = self.place(torch.cat([waves.sin(), waves.cos()], dim=2))
+        return self.names(F.relu(self.vector(vectors)[:, None] * asked))
+
+
 class NameObjects(nn.Module):
     """The classifier, and a second one that is thrown away afterwards.
 
-    The classifier names things by the grid's features at their place. The second sees only the image vector and is
-    told the place, so the vector must keep what is where: an LSTM that sees the vector once will have to find
-    everything in it.
+    The classifier names things by the grid's features at their place. The second sees only the image vector, and is
+    told the place.
     """
 
     def __init__(self, model: Classifier, smoothing: float, restyled: float) -> None:
         super().__init__()
         self.model = model
         self.smoothing, self.restyled = smoothing, restyled
-        width, classes = model.config.cnn.width, len(model.config.names)
-        self.vector = nn.Linear(width, 2 * width)
-        self.place = nn.Linear(8, 2 * width)
-        self.from_vector = nn.Linear(2 * width, classes)
+        self.from_vector = AskAtPlace(model.config.cnn.width, len(model.config.names))
 
     def logits(self, pixels: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scores of all concepts.
@@ -55,11 +84,8 @@ class NameObjects(nn.Module):
         """
         grid = self.model.cnn.features(pixels)
         here = F.grid_sample(grid, places[:, :, None], align_corners=False)[..., 0].transpose(1, 2)
-        waves = torch.pi * torch.cat([places, 2 * places], dim=2)
-        asked = self.place(torch.cat([waves.sin(), waves.cos()], dim=2))
-        known = self.vector(F.relu(self.model.cnn.pool(grid)))
         whole = self.model.whole(self.model.head(grid.permute(0, 2, 3, 1)))
-        return self.model.head(here), self.from_vector(F.relu(known[:, None] * asked)), whole
+        return self.model.head(here), self.from_vector(F.relu(self.model.cnn.pool(grid)), places), whole
 
     def forward(self, pixels: Tensor, places: Tensor, concepts: Tensor) -> tuple[Tensor, Tensor]:
         """Summed loss and its weight.
@@ -98,23 +124,9 @@ class Objects(Stage):
         names = tuple((c.ko, c.en) for c in world().concepts)
         return NameObjects(Classifier(ClassifierConfig(CNNConfig.world(), names)), self.smoothing, self.restyled)
 
-    def collate(self, scenes: list[Scene]) -> Batch:
-        """Scenes -> pixels, places, concepts."""
-        places = np.zeros((len(scenes), MOST_THINGS, 2), np.float32)
-        concepts = np.full((len(scenes), MOST_THINGS), -100)
-        for row, scene in enumerate(scenes):
-            for column, thing in enumerate(scene.things):
-                places[row, column] = thing.x / 32 - 1, thing.y / 32 - 1
-                concepts[row, column] = thing.concept.index
-        return {
-            "pixels": pixels_of(scenes),
-            "places": torch.from_numpy(places),
-            "concepts": torch.from_numpy(concepts),
-        }
-
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes."""
-        return self.collate(training_scenes(seed, index, rows, self.batch_size, self.mix))
+        return lessons(training_scenes(seed, index, rows, self.batch_size, self.mix))
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Of the things in validation pairs, how many are named right at their place; of single things, how many."""
@@ -126,7 +138,7 @@ class Objects(Stage):
             ("one", "validation", "one"),
             ("artist", "validation-artist", "one"),
         ):
-            batch = self.collate(world().scenes(512, seed=1, split=split, kind=kind))
+            batch = lessons(world().scenes(512, seed=1, split=split, kind=kind))
             pixels = normalised(batch["pixels"].to(device), module.model.config.cnn)
             concepts = batch["concepts"]
             *at_places, whole = (x.argmax(-1).cpu() for x in module.logits(pixels, batch["places"].to(device)))

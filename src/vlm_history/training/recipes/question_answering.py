@@ -1,4 +1,5 @@
-"""Question answering in the manner of 2015: the CNN expert stays as it is; an LSTM and a classifier learn answers."""
+"""Question answering in the manner of 2015: it sees by the image vector of Show and Tell, which stays as it is, and an
+LSTM and a classifier learn answers."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from vlm_history.connect.question_answering import QuestionAnswering, QuestionAn
 from vlm_history.text import WordTokenizer
 from vlm_history.training.experts import expert
 from vlm_history.training.recipe import Batch, Recipe, Stage
-from vlm_history.training.recipes.cnn import RECIPE as CNN
+from vlm_history.training.recipes.show_and_tell import RECIPE as SHOW_AND_TELL
 from vlm_history.training.scenes import Mix, normalised, pixels_of, training_scenes, world
 from vlm_history.world.grammar import LANGUAGES
 from vlm_history.world.questions import Question
@@ -69,7 +70,8 @@ class Answer(nn.Module):
             tokens: (B, questions, T), padded.
             answers: (B, questions) indices; -100 where the answer is none of those it can give.
         """
-        self.model.cnn.eval()  # the expert's batch norms stay as they are, too
+        self.model.cnn.eval()  # batch norms stay as they are, too
+        self.model.norm.eval()
         seen = self.model.see(normalised(pixels, self.model.config.cnn)).repeat_interleave(tokens.shape[1], 0)
         logits = self.model.fuse(seen, self.model.read(tokens.flatten(0, 1)))
         wanted = answers.flatten()
@@ -84,21 +86,24 @@ class Answers(Stage):
         mix: kinds of scenes and their shares.
         several: questions about each picture, asked in both languages.
         looks: validation scenes.
-        cnn: hash of the recipe that made the CNN.
+        seer: hash of the recipe of Show and Tell, whose image vector it sees by; none sees by a random one.
     """
 
     mix: Mix = MIX
     several: int = 3
     looks: int = 512
-    cnn: str = ""
+    seer: str = ""
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A new answerer on the CNN expert, which no gradient reaches."""
         words, answers = corpus()
         model = QuestionAnswering(QuestionAnsweringConfig.world(len(words), answers), words)
-        if self.cnn:
-            model.cnn.load_state_dict(expert("cnn", self.cnn).cnn.state_dict())
-            model.cnn.requires_grad_(False)
+        if self.seer:
+            captioner = expert("show-and-tell", self.seer)
+            model.cnn.load_state_dict(captioner.cnn.state_dict())
+            model.norm.load_state_dict(captioner.norm.state_dict())
+        model.cnn.requires_grad_(False)
+        model.norm.requires_grad_(False)
         return Answer(model)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
@@ -139,11 +144,12 @@ class Answers(Stage):
 
 RECIPE = Recipe(
     system="question-answering",
-    description="On the CNN expert an LSTM and a classifier learn answers in Korean and English",
+    description="On Show and Tell's image vector an LSTM and a classifier learn answers in Korean and English",
     seed=0,
     stages=(
         Answers(
-            "answers", steps=1200, batch_size=128, learning_rate=1e-3, warmup=100, evaluate_every=300, cnn=CNN.hash
+            "answers", steps=1000, batch_size=128, learning_rate=1e-3, warmup=50, evaluate_every=250,
+            seer=SHOW_AND_TELL.hash,
         ),
     ),
 )  # fmt: skip
@@ -155,7 +161,7 @@ QUICK = Recipe(
     stages=(
         Answers(
             "answers", steps=100, batch_size=64, learning_rate=1e-3, warmup=10, evaluate_every=25, looks=64,
-            cnn=CNN.hash,
+            seer=SHOW_AND_TELL.hash,
         ),
     ),
 )  # fmt: skip

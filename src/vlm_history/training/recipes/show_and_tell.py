@@ -1,9 +1,10 @@
 """Show and Tell: the CNN that has learned to name things is joined to an LSTM, and both learn to tell.
 
 The paper starts from a CNN that was trained on ImageNet and throws its classifier away; so does this recipe with the
-`cnn` of this world. The whole is then trained end to end on captions, as section 4.3.1 of the paper does at its end.
-Every picture comes with one Korean and one English caption; its vector is computed once for both, since the CNN is
-most of the work.
+`cnn` of this world. What is thrown away is made anew: a vector that keeps what is where, since an LSTM that sees it
+once has to find everything in it. While the LSTM knows no word yet the CNN stays as it is (section 4.3.1): the noise
+would undo what it has learned. Then the whole is tuned end to end, gently. Every picture comes with one Korean and one
+English caption; its vector is computed once for both, since the CNN is most of the work.
 """
 
 from __future__ import annotations
@@ -20,16 +21,92 @@ from vlm_history.connect.show_and_tell import ShowAndTell, ShowAndTellConfig
 from vlm_history.training.experts import expert
 from vlm_history.training.recipe import Batch, Recipe, Stage
 from vlm_history.training.recipes.cnn import RECIPE as CNN
-from vlm_history.training.scenes import Mix, caption_batch, exactly_right, normalised, tokenizer, world
+from vlm_history.training.recipes.cnn import AskAtPlace, lessons
+from vlm_history.training.scenes import (
+    Mix,
+    caption_batch,
+    exactly_right,
+    normalised,
+    tokenizer,
+    training_scenes,
+    world,
+)
 from vlm_history.world.grammar import LANGUAGES
 
 
-class Tell(nn.Module):
-    """Show and Tell with its loss: each picture's vector serves its captions in all languages."""
+def begin(cnn: str) -> ShowAndTell:
+    """A new captioner; its grid is that of the CNN expert, made by the recipe of this hash, if one is asked for."""
+    words = tokenizer()
+    model = ShowAndTell(ShowAndTellConfig.world(len(words)), words)
+    if cnn:
+        kept = {k: v for k, v in expert("cnn", cnn).cnn.state_dict().items() if not k.startswith("project.")}
+        model.cnn.load_state_dict(kept, strict=False)
+    return model
 
-    def __init__(self, model: ShowAndTell) -> None:
+
+class KeepPlaces(nn.Module):
+    """The captioner's vector, which has to name the thing at any place; the grid below it stays as it is."""
+
+    def __init__(self, model: ShowAndTell, concepts: int) -> None:
         super().__init__()
         self.model = model
+        self.names = AskAtPlace(model.config.cnn.width, concepts)
+        model.cnn.requires_grad_(False)
+        model.cnn.get_submodule("project").requires_grad_(True)
+
+    def logits(self, pixels: Tensor, places: Tensor) -> Tensor:
+        """Scores of all concepts at each place (B, things, concepts)."""
+        model = self.model
+        model.cnn.eval()  # the expert's batch norms stay as they are, too
+        return self.names(F.relu(model.norm(model.cnn(normalised(pixels, model.config.cnn)))), places)
+
+    def forward(self, pixels: Tensor, places: Tensor, concepts: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed loss and its weight; see `cnn.lessons`."""
+        loss = F.cross_entropy(self.logits(pixels, places).flatten(0, 1), concepts.flatten(), reduction="sum")
+        return loss, (concepts >= 0).sum()
+
+
+@dataclass(frozen=True)
+class Vector(Stage):
+    """Stage one: a vector that keeps what is where.
+
+    Attributes:
+        mix: kinds of scenes and their shares.
+        cnn: hash of the recipe that made the CNN.
+    """
+
+    mix: Mix = (("many", 0.3), ("pair", 0.6), ("one", 0.1))
+    cnn: str = ""
+
+    def build(self, earlier: nn.Module | None) -> nn.Module:
+        """A new captioner on the CNN expert."""
+        return KeepPlaces(begin(self.cnn), len(world().concepts))
+
+    def batch(self, seed: int, index: int, rows: range) -> Batch:
+        """Training scenes."""
+        return lessons(training_scenes(seed, index, rows, self.batch_size, self.mix))
+
+    def evaluate(self, module: nn.Module) -> dict[str, float]:
+        """Of the things in validation pairs, how many are named right from the vector and their place."""
+        assert isinstance(module, KeepPlaces)
+        batch = lessons(world().scenes(512, seed=1, split="validation", kind="pair"))
+        device = next(module.parameters()).device
+        named = module.logits(batch["pixels"].to(device), batch["places"].to(device)).argmax(2).cpu()
+        return {"named": float((named == batch["concepts"])[batch["concepts"] >= 0].float().mean())}
+
+
+class Tell(nn.Module):
+    """Show and Tell with its loss: each picture's vector serves its captions in all languages.
+
+    Args:
+        model: the captioner.
+        tune: train the CNN, too.
+    """
+
+    def __init__(self, model: ShowAndTell, tune: bool) -> None:
+        super().__init__()
+        self.model, self.tune = model, tune
+        model.cnn.requires_grad_(tune)
 
     def forward(self, pixels: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Summed loss and the number of tokens.
@@ -39,6 +116,7 @@ class Tell(nn.Module):
             tokens: (B, captions, T), padded.
         """
         pad = self.model.tokenizer.pad
+        self.model.cnn.train(self.training and self.tune)  # the expert's batch norms stay as they are, too
         each = tokens.shape[1]
         vectors = self.model.encode(normalised(pixels, self.model.cnn.config)).repeat_interleave(each, 0)
         tokens = tokens.flatten(0, 1)
@@ -51,25 +129,24 @@ class Tell(nn.Module):
 
 @dataclass(frozen=True)
 class Captions(Stage):
-    """The only stage: the whole learns to tell.
+    """Learning to tell.
 
     Attributes:
         mix: kinds of scenes and their shares.
         looks: validation scenes in each language.
         cnn: hash of the recipe that made the CNN to start from; none starts from nothing.
+        tune: train the CNN, too.
     """
 
     mix: Mix = (("pair", 0.7), ("one", 0.1), ("many", 0.1), ("count", 0.07), ("size", 0.03))
     looks: int = 256
     cnn: str = ""
+    tune: bool = True
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
-        """A new decoder; the CNN is the expert, if one is asked for."""
-        words = tokenizer()
-        model = ShowAndTell(ShowAndTellConfig.world(len(words)), words)
-        if self.cnn:
-            model.cnn.load_state_dict(expert("cnn", self.cnn).cnn.state_dict())
-        return Tell(model)
+        """What the stage before has trained; in the first a new captioner, on the CNN expert if one is asked for."""
+        model = earlier.model if isinstance(earlier, (KeepPlaces, Tell)) else begin(self.cnn)
+        return Tell(model, self.tune)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes, each with a Korean and an English caption, chosen by the scene's own seed."""
@@ -96,12 +173,15 @@ class Captions(Stage):
 
 RECIPE = Recipe(
     system="show-and-tell",
-    description="The CNN expert and a new LSTM learn captions in Korean and English end to end",
+    description="A new LSTM learns captions in Korean and English from the CNN expert's vector; then both are tuned",
     seed=0,
     stages=(
+        Vector("vector", steps=800, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=200, cnn=CNN.hash),
         Captions(
-            "captions", steps=3000, batch_size=128, learning_rate=1.5e-3, warmup=100, evaluate_every=500, cnn=CNN.hash
+            "decoder", steps=2000, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=250, tune=False,
+            mix=(("pair", 0.55), ("one", 0.25), ("many", 0.1), ("count", 0.07), ("size", 0.03)), final=0.1,
         ),
+        Captions("whole", steps=600, batch_size=128, learning_rate=4e-4, warmup=50, evaluate_every=200),
     ),
 )  # fmt: skip
 
@@ -111,8 +191,8 @@ QUICK = Recipe(
     seed=0,
     stages=(
         Captions(
-            "captions", steps=120, batch_size=64, learning_rate=2e-3, warmup=10, evaluate_every=30, looks=64,
-            cnn=CNN.hash,
+            "decoder", steps=160, batch_size=64, learning_rate=3e-3, warmup=10, evaluate_every=40, looks=64,
+            cnn=CNN.hash, tune=False,
         ),
     ),
 )  # fmt: skip
