@@ -105,7 +105,7 @@ def test_exam_writes_json(capsys: pytest.CaptureFixture[str], tmp_path: Path, mo
     told = capsys.readouterr().out
     assert "exact_ko" in told and "n = 5" in told
     report = json.loads(out.read_text(encoding="utf-8"))
-    assert set(report["systems"]) == {"chance", "most-frequent", "oracle"}
+    assert set(report["systems"]) == {"chance", "most-frequent", "hog", "oracle"}
     assert (report["n"], report["seed"]) == (5, 2)
 
 

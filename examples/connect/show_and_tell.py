@@ -37,12 +37,15 @@ model = vlm.load("show-and-tell")
 print(f"{sum(p.numel() for p in model.parameters()):,}")
 
 # %% name="sizes" tags=["quiet"]
-card = json.loads((find("show-and-tell").weights / "card.json").read_text(encoding="utf-8"))
+card, cnn_card = (
+    json.loads((find(name).weights / "card.json").read_text(encoding="utf-8")) for name in ("show-and-tell", "cnn")
+)
 plots.values(
     world=sum(p.numel() for p in model.parameters()),
     vocabulary=len(model.tokenizer),
     images=card["images"],
     minutes=round(card["seconds"] / 60),
+    cnn_minutes=round(cnn_card["seconds"] / 60),
     hardware=card["hardware"],
 )
 
@@ -106,7 +109,7 @@ for beam in (1, 3, 20):
 
 # %% name="exam"
 n = 200
-result = report.run(["show-and-tell"], n=n, seed=0, models={"show-and-tell": model})
+result = report.run(["show-and-tell"], tasks=["captioning"], n=n, seed=0, models={"show-and-tell": model})
 marks = {name: tasks["captioning"] for name, tasks in result["systems"].items()}
 ranges = result["intervals"]["show-and-tell"]["captioning"]
 titles = {

@@ -42,7 +42,7 @@ class ShowAndTellConfig:
     @classmethod
     def world(cls, vocabulary: int) -> ShowAndTellConfig:
         """The size that the world is learned at."""
-        return cls(CNNConfig.world(), vocabulary, width=256, dropout=0.1, sharpness=8.0)
+        return cls(CNNConfig.world(), vocabulary, width=384, dropout=0.1, sharpness=8.0)
 
     @classmethod
     def published(cls, vocabulary: int) -> ShowAndTellConfig:

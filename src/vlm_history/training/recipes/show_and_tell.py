@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,7 +22,7 @@ from vlm_history.connect.show_and_tell import ShowAndTell, ShowAndTellConfig
 from vlm_history.training.experts import expert
 from vlm_history.training.recipe import Batch, Recipe, Stage
 from vlm_history.training.recipes.cnn import RECIPE as CNN
-from vlm_history.training.recipes.cnn import AskAtPlace, lessons
+from vlm_history.training.recipes.cnn import lessons
 from vlm_history.training.scenes import (
     Mix,
     caption_batch,
@@ -45,30 +46,53 @@ def begin(cnn: str) -> ShowAndTell:
 
 
 class KeepPlaces(nn.Module):
-    """The captioner's vector, which has to name the thing at any place; the grid below it stays as it is."""
+    """The image as the captioner's LSTM keeps it, asked what is at a place; the grid below it stays as it is.
 
-    def __init__(self, model: ShowAndTell, concepts: int) -> None:
+    The LSTM sees the image as it always does. Then its output gate, which in a sentence opens by what was said, opens
+    by a place and a language: what it shows has to be the first word of the name of the thing there. So the cell
+    learns to keep what is where before it learns any sentence.
+    """
+
+    def __init__(self, model: ShowAndTell) -> None:
         super().__init__()
         self.model = model
-        self.names = AskAtPlace(model.config.cnn.width, concepts)
+        self.place = nn.Linear(8, model.config.width)
+        self.language = nn.Embedding(len(LANGUAGES), model.config.width)
+        firsts = [
+            [model.tokenizer.encode(name, language)[1] for language, name in zip(LANGUAGES, (c.ko, c.en), strict=True)]
+            for c in world().concepts
+        ]
+        self.register_buffer("firsts", torch.tensor(firsts), persistent=False)
         model.cnn.requires_grad_(False)
         model.cnn.get_submodule("project").requires_grad_(True)
 
     def logits(self, pixels: Tensor, places: Tensor) -> Tensor:
-        """Scores of all concepts at each place (B, things, concepts)."""
+        """Scores of all words at each place, in each language: (B, things, languages, words)."""
         model = self.model
         model.cnn.eval()  # the expert's batch norms stay as they are, too
-        return self.names(F.relu(model.norm(model.cnn(normalised(pixels, model.config.cnn)))), places)
+        seen = model.encode(normalised(pixels, model.config.cnn))
+        _, kept = model.lstm.cell(seen, model.lstm.cell.start(seen))
+        waves = torch.pi * torch.cat([places, 2 * places], dim=2)
+        asked = self.place(torch.cat([waves.sin(), waves.cos()], dim=2))[:, :, None] + self.language.weight
+        shown = torch.sigmoid(asked) * torch.tanh(kept)[:, None, None]
+        return model.words(model.config.sharpness * model.dropout(shown))
+
+    def wanted(self, concepts: Tensor) -> Tensor:
+        """First words of the names (B, things, languages); -100 where there is no thing."""
+        firsts = self.get_buffer("firsts")[concepts.clamp_min(0)]
+        return torch.where(concepts[..., None] >= 0, firsts, -100)
 
     def forward(self, pixels: Tensor, places: Tensor, concepts: Tensor) -> tuple[Tensor, Tensor]:
         """Summed loss and its weight; see `cnn.lessons`."""
-        loss = F.cross_entropy(self.logits(pixels, places).flatten(0, 1), concepts.flatten(), reduction="sum")
-        return loss, (concepts >= 0).sum()
+        wanted = self.wanted(concepts)
+        there = wanted >= 0
+        loss = F.cross_entropy(self.logits(pixels, places)[there], wanted[there], reduction="sum")
+        return loss, there.sum()
 
 
 @dataclass(frozen=True)
 class Vector(Stage):
-    """Stage one: a vector that keeps what is where.
+    """Stage one: a vector, and a cell, that keep what is where.
 
     Attributes:
         mix: kinds of scenes and their shares.
@@ -80,19 +104,20 @@ class Vector(Stage):
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A new captioner on the CNN expert."""
-        return KeepPlaces(begin(self.cnn), len(world().concepts))
+        return KeepPlaces(begin(self.cnn))
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes."""
         return lessons(training_scenes(seed, index, rows, self.batch_size, self.mix))
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
-        """Of the things in validation pairs, how many are named right from the vector and their place."""
+        """Of the things in validation pairs, how many are named right, in each language."""
         assert isinstance(module, KeepPlaces)
         batch = lessons(world().scenes(512, seed=1, split="validation", kind="pair"))
         device = next(module.parameters()).device
-        named = module.logits(batch["pixels"].to(device), batch["places"].to(device)).argmax(2).cpu()
-        return {"named": float((named == batch["concepts"])[batch["concepts"] >= 0].float().mean())}
+        named = module.logits(batch["pixels"].to(device), batch["places"].to(device)).argmax(3)
+        right = (named == module.wanted(batch["concepts"].to(device)))[batch["concepts"] >= 0].float().mean(0)
+        return {f"named_{language}": float(share) for language, share in zip(LANGUAGES, right, strict=True)}
 
 
 class Tell(nn.Module):
@@ -176,12 +201,12 @@ RECIPE = Recipe(
     description="A new LSTM learns captions in Korean and English from the CNN expert's vector; then both are tuned",
     seed=0,
     stages=(
-        Vector("vector", steps=800, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=200, cnn=CNN.hash),
+        Vector("vector", steps=1200, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=200, cnn=CNN.hash),
         Captions(
-            "decoder", steps=2000, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=250, tune=False,
+            "decoder", steps=1500, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=250, tune=False,
             mix=(("pair", 0.55), ("one", 0.25), ("many", 0.1), ("count", 0.07), ("size", 0.03)), final=0.1,
         ),
-        Captions("whole", steps=600, batch_size=128, learning_rate=4e-4, warmup=50, evaluate_every=200),
+        Captions("whole", steps=500, batch_size=128, learning_rate=4e-4, warmup=50, evaluate_every=200),
     ),
 )  # fmt: skip
 
