@@ -6,7 +6,7 @@ import pytest
 
 from vlm_history.plots import DARK, LIGHT, Line
 from vlm_history.plots.output import render
-from vlm_history.plots.recurrent import Told, by_word, cells, decay, unrolled
+from vlm_history.plots.recurrent import Told, by_word, cells, decay, no_picture, unrolled
 
 SHAPES = {"embedding": (1, 4, 192), "state": (1, 4, 192), "logits": (1, 4, 2045)}
 WORDS = ["<ko>", "고양이", "-가", "있다"]
@@ -23,6 +23,7 @@ def test_every_figure_has_its_glyphs(language: str, theme, monkeypatch) -> None:
         cells(192, era="connect"),
         by_word([block, block], era="connect", low=-1.0),
         decay([shrinking, Line("LSTM", range(60), [0.8**k for k in range(60)], era="connect")], x="걸음", y="기울기"),
+        no_picture(era="connect"),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

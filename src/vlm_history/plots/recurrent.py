@@ -248,3 +248,34 @@ def decay(curves: Sequence[Line], *, x: str, y: str, width: float = 5.6, height:
         return figure
 
     return draw
+
+
+def no_picture(*, era: str) -> Draw:
+    """A card as large as a small picture, with a speech bubble in its place: words without a picture."""
+
+    def draw(theme: Theme) -> Figure:
+        from matplotlib import pyplot
+        from matplotlib.patches import FancyBboxPatch, Polygon
+
+        figure = pyplot.figure(figsize=(2.0, 2.0))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.axis("off")
+        colour = theme.era[era]
+
+        def block(x: float, y: float, width: float, height: float, corner: float, face: str, edge: str) -> None:
+            style = f"round,pad=0,rounding_size={corner}"
+            axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=style, facecolor=face, edgecolor=edge))
+
+        block(0.01, 0.01, 0.98, 0.98, 0.04, theme.card, theme.rule)
+        axes.add_patch(Polygon([(0.3, 0.4), (0.27, 0.2), (0.48, 0.4)], facecolor=colour, edgecolor="none"))
+        block(0.17, 0.36, 0.66, 0.42, 0.1, colour, "none")
+        for y, widths in ((0.63, (0.16, 0.25)), (0.48, (0.22, 0.1, 0.1))):  # words
+            x = 0.25
+            for width in widths:
+                block(x, y, width, 0.06, 0.03, theme.card, "none")
+                x += width + 0.04
+        return figure
+
+    return draw
