@@ -206,7 +206,7 @@ RECIPE = Recipe(
             "decoder", steps=1500, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=250, tune=False,
             mix=(("pair", 0.55), ("one", 0.25), ("many", 0.1), ("count", 0.07), ("size", 0.03)), final=0.1,
         ),
-        Captions("whole", steps=500, batch_size=128, learning_rate=4e-4, warmup=50, evaluate_every=200),
+        Captions("whole", steps=1100, batch_size=128, learning_rate=6e-4, warmup=50, evaluate_every=275),
     ),
 )  # fmt: skip
 
