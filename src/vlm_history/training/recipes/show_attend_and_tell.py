@@ -137,7 +137,7 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Attending(
-            "captions", steps=1200, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=200, cnn=CNN.hash
+            "captions", steps=800, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=200, cnn=CNN.hash
         ),
     ),
 )  # fmt: skip
