@@ -77,7 +77,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not browser and not network"
 	if [ -n "$$(find docs -name '*.md')" ]; then \
 	  $(BIN)/python -m pytest --markdown-docs --markdown-docs-syntax=superfences -n 2 \
-	    $$(find README.md README.ko.md docs src/vlm_history -name '*.md' -o -name '*.py' -path 'src/*' | sort); \
+	    $$(find README.md README.ko.md docs src/vlm_history -name '[!_]*.md' -o -name '*.py' -path 'src/*' | sort); \
 	fi
 
 # The built site, in a browser and out of it.

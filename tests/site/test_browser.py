@@ -21,10 +21,10 @@ def addresses() -> list[str]:
     found = []
     for language, prefix in (("ko", ""), ("en", "en/")):
         folder = ROOT / "docs" / language
-        for path in sorted(folder.rglob("*.md")):
+        for path in sorted(p for p in folder.rglob("*.md") if p.name[0] != "_"):  # drafts are not built
             page = path.relative_to(folder).with_suffix("").as_posix()
             found.append(prefix + ("" if page == "index" else f"{page.removesuffix('/index')}/"))
-        scripts = sorted(p.relative_to(ROOT / "examples") for p in (ROOT / "examples").rglob("*.py"))
+        scripts = sorted(p.relative_to(ROOT / "examples") for p in (ROOT / "examples").rglob("[!_]*.py"))
         found += [f"{prefix}notebooks/{path.with_suffix('').as_posix()}/" for path in scripts]
     return found
 

@@ -19,7 +19,7 @@ LINK = re.compile(r"(!?)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+(?:\([^()]*\))?[^(
 
 def pages(language: str) -> list[str]:
     folder = DOCS / language
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.md"))
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.md") if p.name[0] != "_")  # no drafts
 
 
 def text_of(language: str, page: str) -> str:
