@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from vlm_history.errors import InputError
 from vlm_history.text import WordTokenizer
 
 System = TypeVar("System", bound=nn.Module)
+LARGEST = 7 * 2**20
+"""Bytes of a file of weights, so that each stays small enough for a repository."""
 
 
 def _files(system_class: type[nn.Module]) -> tuple[str, ...]:
@@ -59,6 +61,19 @@ def config_from_data(kind: type, data: dict[str, Any]) -> Any:
     return kind(**made)
 
 
+def _parts(weights: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The tensors in as many files as keep each below `LARGEST` bytes, one larger tensor alone in its own."""
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in weights.items():
+        if parts[-1] and size + tensor.nbytes > LARGEST:
+            parts.append({})
+            size = 0
+        parts[-1][name] = tensor
+        size += tensor.nbytes
+    return parts
+
+
 def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None, half: bool = False) -> Path:
     """Write a system, beside its place first, so that a half-written one is never seen.
 
@@ -75,7 +90,8 @@ def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None, 
     # Half precision on disk halves what the package weighs; models compute in single precision all the same.
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     weights = {k: v.half() if half and v.is_floating_point() else v for k, v in weights.items()}
-    save_file(weights, beside / "model.safetensors")
+    for number, part in enumerate(_parts(weights), start=1):
+        save_file(part, beside / ("model.safetensors" if number == 1 else f"model-{number}.safetensors"))
     (beside / "config.json").write_text(json.dumps(config_to_data(model.config), indent=1) + "\n", encoding="utf-8")
     if hasattr(model, "tokenizer"):
         model.tokenizer.save(beside / "tokenizer.json")
@@ -84,6 +100,8 @@ def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None, 
     elif (directory / "card.json").exists():
         shutil.copy(directory / "card.json", beside / "card.json")
     directory.mkdir(parents=True, exist_ok=True)
+    for old in directory.glob("model-*.safetensors"):
+        old.unlink()
     for file in beside.iterdir():
         file.replace(directory / file.name)
     beside.rmdir()
@@ -106,9 +124,10 @@ def load(system_class: type[System], directory: str | Path) -> System:
     config_class = typing.get_type_hints(system_class.__init__)["config"]
     model = system_class(config_from_data(config_class, data), *words)
     try:
-        weights = load_file(directory / "model.safetensors")
+        parts = [load_file(path) for path in sorted(directory.glob("model*.safetensors"))]
     except SafetensorError as error:
         raise InputError(f"expected safetensors in {directory}, got a damaged or foreign file ({error})") from error
+    weights = {name: tensor for part in parts for name, tensor in part.items()}
     expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     found = {k: tuple(v.shape) for k, v in weights.items()}
     wrong = {k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)}
