@@ -28,11 +28,13 @@ def log_p(model: ShowAndTell, pixels: torch.Tensor, words: list[int]) -> float:
     cell = torch.nn.LSTMCell(CONFIG.width, CONFIG.width)
     for theirs, ours in zip(cell.parameters(), model.lstm.cell.parameters(), strict=True):
         theirs.copy_(ours)
-    state = cell(model.image(torch.relu(model.cnn(pixels))))
+    seen = model.cnn(pixels)
+    even = (seen - model.norm.running_mean) / (model.norm.running_var + 1e-5).sqrt()  # type: ignore[operator]
+    state = cell(model.image(torch.relu(even * model.norm.weight + model.norm.bias)))
     total = 0.0
     for now, after in itertools.pairwise(words):
         state = cell(model.embedding(torch.tensor([now])), state)
-        total += float(model.words(state[0]).log_softmax(-1)[0, after])
+        total += float(model.words(CONFIG.sharpness * state[0]).log_softmax(-1)[0, after])
     return total
 
 

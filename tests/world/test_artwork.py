@@ -72,13 +72,14 @@ def test_unknown_artist() -> None:
 
 def test_contents_are_what_the_manifest_says() -> None:
     packs = {f"artwork/{artist}.npz" for artist in ARTISTS} | {"textures.npz"}
-    assert set(MANIFEST["contents"]) == packs | {"concepts.json"}
+    assert set(MANIFEST["contents"]) == packs | {"concepts.json", "emoji.json"}
     for name in packs:
         with np.load(DATA / name, allow_pickle=False) as pack:
             assert build.digest({key: pack[key] for key in pack.files}) == MANIFEST["contents"][name], name
     import hashlib
 
-    assert hashlib.sha256((DATA / "concepts.json").read_bytes()).hexdigest() == MANIFEST["contents"]["concepts.json"]
+    for name in ("concepts.json", "emoji.json"):
+        assert hashlib.sha256((DATA / name).read_bytes()).hexdigest() == MANIFEST["contents"][name]
 
 
 def test_sources_are_pinned_and_not_share_alike() -> None:

@@ -107,6 +107,7 @@ def test_the_same_bytes_twice(tarballs: Path, tmp_path: Path) -> None:
     assert one == tree(tmp_path / "two")
     expected = {f"artwork/{artist}.npz" for artist in build.SOURCES} | {
         "concepts.json",
+        "emoji.json",
         "manifest.json",
         "textures.npz",
     }

@@ -139,18 +139,21 @@ def run(
     if n < 2:
         raise InputError(f"expected at least 2 scenes, got {n}; intervals need several hundred")
     chosen = None if tasks is None else check_tasks(tasks)
-    models = dict(models or {})
-    names = list(names) or [*models, *(name for name in available() if name not in models)]
+    world = World(artwork=artwork) if artwork is not None else World()
+    models, asked = dict(models or {}), list(names)
+    names = asked or [*models, *(name for name in available() if name not in models)]
     for name in names:
         if name not in models and name not in BASELINES:
             models[name] = load(name)
     sitting = {name: models[name] for name in names if name in models}
     if chosen is None:
         chosen = [name for name, task in TASKS.items() if not sitting or any(map(task.can_sit, sitting.values()))]
-    for name, model in sitting.items():
+    for name, model in list(sitting.items()):
         if not any(TASKS[task].can_sit(model) for task in chosen):
-            tell(f"{name}: can sit none of {', '.join(chosen or TASKS)}")
-    world = World(artwork=artwork) if artwork is not None else World()
+            if name in asked:
+                tell(f"{name}: can sit none of {', '.join(chosen or TASKS)}")
+            else:
+                del sitting[name]
     beside = [name for name in BASELINES if any(name in TASKS[task].baselines for task in chosen)]
     values: dict[str, Any] = {name: {} for name in [*beside, *sitting]}
     intervals: dict[str, Any] = {name: {} for name in values}
