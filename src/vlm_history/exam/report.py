@@ -140,8 +140,9 @@ def run(
         raise InputError(f"expected at least 2 scenes, got {n}; intervals need several hundred")
     chosen = None if tasks is None else check_tasks(tasks)
     world = World(artwork=artwork) if artwork is not None else World()
-    models, asked = dict(models or {}), list(names)
-    names = asked or [*models, *(name for name in available() if name not in models)]
+    models = dict(models or {})
+    asked = [*models, *names]
+    names = list(names) or [*models, *(name for name in available() if name not in models)]
     for name in names:
         if name not in models and name not in BASELINES:
             models[name] = load(name)
