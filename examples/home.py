@@ -9,13 +9,36 @@
 # The pictures of the home page: what each model of the story does in front of the same scene.
 
 # %% name="scene"
+import torch
+
 import vlm_history as vlm
 from vlm_history import plots
+from vlm_history.images import read_images
+from vlm_history.plots.recurrent import no_picture
 
 reader = plots.language()
 scene = vlm.World().sample(seed=11, split="test", kind="pair")
 
 plots.picture(scene.image(), alt=scene.caption(reader), width=192)
+
+# %% name="cnn"
+cnn = vlm.load("cnn")
+config = cnn.config.cnn
+with torch.no_grad():
+    places = cnn.places(read_images(scene.image(), size=config.image_size, mean=config.mean, std=config.std))
+likeliest = places[0].softmax(-1).amax((0, 1)).topk(2).indices  # wherever in the picture
+labels = " · ".join(cnn.config.names[i][("ko", "en").index(reader)] for i in likeliest)
+
+plots.picture(scene.image(), alt=scene.caption(reader), caption=labels, width=192)
+
+# %% name="lstm"
+written = vlm.load("lstm").sample(language=reader, generator=torch.Generator().manual_seed(4))[0]
+
+plots.show(
+    no_picture(era="connect"),
+    alt=plots.say(ko="그림이 없는 카드", en="a card without a picture"),
+    caption=plots.say(ko=f"‘{written}’", en=f"“{written}”"),
+)
 
 # %% name="show-and-tell"
 said = vlm.load("show-and-tell").caption(scene.image(), language=reader, beam=3)

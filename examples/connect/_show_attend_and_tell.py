@@ -303,7 +303,7 @@ for prefix, place in (
         key = f"{prefix}{metric}_{reader}"
         groups[f"{metric} · {place}"] = [
             Bar(title, marks[name][key], *(ranges[name][key] if name != "chance" else (None, None)),
-                era=None if name == "chance" else "connect")
+                era="connect" if name == "show-attend-and-tell" else None)
             for name, title in titles.items()
         ]  # fmt: skip
 plots.show(
@@ -338,7 +338,8 @@ for kind, title in KINDS_OF_SCENES.items():
     for name, score in scores.items():
         f1 = score[:, 1]
         interval = metrics.bootstrap(lambda chosen, f1=f1: float(f1[chosen].mean()), n)
-        groups[title].append(Bar(titles[name], float(f1.mean()), *interval, era="connect"))
+        era = "connect" if name == "show-attend-and-tell" else None
+        groups[title].append(Bar(titles[name], float(f1.mean()), *interval, era=era))
     row = [title]
     for column, metric in enumerate(("exact", "object_f1")):
         gain = scores["show-attend-and-tell"][:, column] - scores["show-and-tell"][:, column]

@@ -86,20 +86,26 @@ plots.values(
 mine = world.scene("고양이", artist="noto", background="photo", seed=4)
 for language in ("ko", "en"):
     chances = model.classify(mine.image(), language=language)
-    print(" · ".join(f"{name} {chance:.1%}" for name, chance in list(chances.items())[:4]))
+    likeliest = list(chances.items())[:4]
+    print(" · ".join(f"{name} {chance:.1%}" for name, chance in likeliest))
 
 plots.picture(mine.image(), alt=mine.caption(reader))
 
 # %% name="choose"
-names = {"ko": ["강아지", "호랑이", "검은 고양이"], "en": ["dog", "tiger", "black cat"]}[reader]
-for name, chance in model.classify(mine.image(), names, language=reader).items():
+few = {
+    "ko": ["강아지", "호랑이", "검은 고양이"],
+    "en": ["dog", "tiger", "black cat"],
+}
+chances = model.classify(mine.image(), few[reader], language=reader)
+for name, chance in chances.items():
     print(f"{chance:6.1%}  {name}")
 
 # %% name="foreign"
+few = {"ko": ["고양이", "공중전화"], "en": ["cat", "phone booth"]}
 try:
-    model.classify(mine.image(), [say(ko="고양이", en="cat"), say(ko="공중전화", en="phone booth")], language=reader)
+    model.classify(mine.image(), few[reader], language=reader)
 except InputError as error:
-    print(error)
+    print(str(error).replace("; ", ";\n"))
 
 # %% name="empty" tags=["quiet"]
 nothing = replace(mine, things=()).image()
@@ -109,14 +115,15 @@ plots.values(f"{name} {chance:.0%}", name=name, chance=chance)
 
 # %% name="slide"
 def slide(picture, window, step=1):
-    """The sum of products of the window and what lies below it, at every place that it fits."""
+    """The sum of the window times what lies below it, at every place."""
     size = window.shape[-1]
     rows, columns = ((n - size) // step + 1 for n in picture.shape[1:])
     seen = np.zeros((rows, columns))
     for row in range(rows):
         for column in range(columns):
             top, left = row * step, column * step
-            seen[row, column] = (picture[:, top : top + size, left : left + size] * window).sum()
+            below = picture[:, top : top + size, left : left + size]
+            seen[row, column] = (below * window).sum()
     return seen
 
 
@@ -168,7 +175,8 @@ plots.show(
 
 # %% name="same-as-conv2d"
 by_hand = slide(pixels[0].numpy(), window, step=2)
-by_torch = F.conv2d(pixels, learned[chosen : chosen + 1], stride=2)[0, 0]
+by_torch = F.conv2d(pixels, learned[chosen][None], stride=2)[0, 0]
+
 print(f"{np.abs(by_hand - by_torch.numpy()).max():.1e}")
 
 # %% name="architecture" tags=["quiet"]
@@ -271,14 +279,14 @@ for artist in ("twemoji", VALIDATION_ARTIST):
     view = look(four.image())
     with torch.no_grad():
         chances = model.places(view)[0].softmax(-1)
-    row = [Panel(four.image())]
+    row = [Panel(four.image(), title=artist)]
     for concept in things:
         likely = chances[..., concept.index].numpy()
         row.append(Panel(four.image(), likely, f"{called(concept)} {likely.max():.0%}", limit=1.0))
     rows.append(row)
 
 plots.show(
-    sheet(rows, labels=["twemoji", VALIDATION_ARTIST], label_width=0.85, width=5.8),
+    sheet(rows, width=5.2),
     alt=say(
         ko="물건 넷이 있는 장면에서, 이름마다 그 이름의 확률이 높은 칸을 밝게 보인 그림.",
         en="A scene of four things; for each name the places of the grid that it is likely at are lit.",
@@ -340,6 +348,7 @@ n = 400
 result = report.run(["cnn"], tasks=["naming"], n=n, seed=0, models={"cnn": model})
 marks = {name: tasks["naming"] for name, tasks in result["systems"].items()}
 ranges = {name: tasks["naming"] for name, tasks in result["intervals"].items()}
+assert all(marks["cnn"][f"{p}top1_ko"] == marks["cnn"][f"{p}top1_en"] for p in ("", "seen_"))  # one class, two names
 titles = {
     "chance": say(ko="아무 이름", en="chance"),
     "hog": say(ko="HOG와 색", en="HOG and colour"),
@@ -362,7 +371,6 @@ plots.show(
     numbers={
         "n": n,
         **{f"{name}_{key}": value for name in ("hog", "cnn") for key, value in marks[name].items()},
-        "same": int(all(marks["cnn"][f"{p}top1_ko"] == marks["cnn"][f"{p}top1_en"] for p in ("", "seen_"))),
     },
 )
 
@@ -487,7 +495,7 @@ class Strongest(nn.Module):
         return x.amax((2, 3))
 
 
-def network(kind):
+def student_of(kind):
     torch.manual_seed(0)
     if kind == "full":
         return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 64), nn.ReLU(), nn.Linear(64, 10))
@@ -504,13 +512,13 @@ pictures, labels = lessons(1000, "left", seed=1)
 papers = {side: lessons(300, side, seed=2) for side in ("left", "right")}
 kinds = {
     "full": say(ko="모두 연결", en="all connected"),
-    "unshared": say(ko="창, 나누지 않음", en="windows, unshared"),
-    "shared": say(ko="창, 나눔(합성곱)", en="windows, shared"),
+    "unshared": say(ko="창, 자리마다 따로", en="windows, unshared"),
+    "shared": say(ko="창, 함께(합성곱)", en="windows, shared"),
     "ring": say(ko="합성곱, 테두리 없음", en="shared, no border"),
 }
 scores, counts = {}, {}
 for kind in kinds:
-    student = network(kind)
+    student = student_of(kind)
     counts[kind] = sum(p.numel() for p in student.parameters())
     optimizer = torch.optim.AdamW(student.parameters(), lr=2e-3, weight_decay=0.01)
     lots = torch.Generator().manual_seed(0)
@@ -536,7 +544,7 @@ groups = {
 plots.show(
     plots.bars(groups),
     alt="; ".join(f"{t}: " + ", ".join(f"{b.label} {b.value:.0%}" for b in bars) for t, bars in groups.items()),
-    caption=say(ko="이름 열 가지. 아무렇게나 대면 10 %입니다.", en="Ten names; guessing gives 10 %."),
+    caption=say(ko="이름 열 가지. 아무렇게나 대면 10%입니다.", en="Ten names; guessing gives 10%."),
     numbers={
         **{f"{kind}_{side}": score for (kind, side), score in scores.items()},
         **{f"{kind}_weights": count for kind, count in counts.items()},
@@ -544,26 +552,32 @@ plots.show(
 )
 
 # %% name="published"
-with torch.device("meta"):
-    for name in ("torchvision/googlenet", "torchvision/vgg19"):
-        print(f"{name:24}{sum(p.numel() for p in vlm.published.build(name).parameters()):>12,}")
+sizes = {}
+for name in ("googlenet", "vgg19"):
+    with torch.device("meta"):
+        network = vlm.published.build(f"torchvision/{name}")
+    sizes[name] = sum(p.numel() for p in network.parameters())
+
+plots.values("\n".join(f"{k:10}{n:>12,}" for k, n in sizes.items()), **sizes)
 
 # %% name="parity"
 torch.manual_seed(0)
 pictures = torch.randn(2, 3, 64, 64)
+theirs = {
+    "googlenet": googlenet(weights=None, init_weights=False, aux_logits=False),
+    "vgg19": vgg19(weights=None),
+}
 gaps = {}
-for name, theirs in (
-    ("googlenet", googlenet(weights=None, init_weights=False, aux_logits=False, transform_input=False)),
-    ("vgg19", vgg19(weights=None)),
-):
-    for module in theirs.modules():
+for name, network in theirs.items():
+    for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # norm by what the next line sees
-    with TemporaryDirectory() as folder, torch.no_grad():
-        theirs(pictures)
-        theirs.eval()
-        save_file(theirs.state_dict(), f"{folder}/{name}.safetensors")
+    with torch.no_grad(), TemporaryDirectory() as folder:
+        network(pictures)
+        network.eval()
+        save_file(network.state_dict(), f"{folder}/{name}.safetensors")
         ours = vlm.published.load(folder, name=f"torchvision/{name}")
-        gaps[name] = float((ours.classify(pictures) - theirs(pictures)).abs().max())
+        gap = ours.classify(pictures) - network(pictures)
+        gaps[name] = float(gap.abs().max())
 
-plots.values("\n".join(f"{name:10} {gap:.1e}" for name, gap in gaps.items()), **gaps)
+plots.values("\n".join(f"{k:10} {gap:.1e}" for k, gap in gaps.items()), **gaps)

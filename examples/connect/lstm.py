@@ -157,31 +157,26 @@ for example in draw([3, 0], distance=12, split="validation").tolist():
 
 # %% name="recall"
 looks = {network: recaller(network)[1] for network in ("rnn", "lstm")}  # trains ten seconds each, once
-panels = {
-    network.upper(): [
-        Line(
-            say(ko=f"{step:,}걸음 배운 뒤", en=f"after {step:,} steps"),
-            list(recall),
-            list(recall.values()),
-            era="connect" if network == "lstm" else None,
-        )
-        for step, recall in of_network.items()
-    ]
-    for network, of_network in looks.items()
-}
+curves = [
+    Line(
+        say(ko=f"{network.upper()}, {step:,}걸음", en=f"{network.upper()}, {step:,} steps"),
+        list(recall),
+        list(recall.values()),
+        era="connect" if network == "lstm" else None,
+    )
+    for network, step, recall in [("lstm", 250, looks["lstm"][250]), *(("rnn", *look) for look in looks["rnn"].items())]
+]
+title = say(ko="맞힌 비율", en="recalled")
 plots.show(
     plots.lines(
-        panels, x=say(ko="이름과 물음 사이의 낱말 수", en="words between the name and the question"),
-        ticks=(1, 10, 20, 40, 80), shares=list(panels),
+        {title: curves}, x=say(ko="이름과 물음 사이의 낱말 수", en="words between the name and the question"),
+        ticks=(1, 10, 20, 40, 80), shares=[title], height=2.9,
     ),
-    alt="; ".join(
-        f"{title}, {line.label}: " + ", ".join(f"{k} {v:.0%}" for k, v in zip(line.x, line.y, strict=True))
-        for title, panel in panels.items()
-        for line in panel
-    ),
+    alt="; ".join(f"{c.label}: " + ", ".join(f"{k} {v:.0%}" for k, v in zip(c.x, c.y, strict=True)) for c in curves),
     caption=say(
-        ko="이름을 맞힌 비율. 점마다 문제 400개이고, 학습에서 가장 먼 거리는 40입니다.",
-        en="Share of names recalled; 400 questions a point. The farthest distance in training is 40.",
+        ko="그만큼 배운 뒤에 이름을 맞힌 비율. 점마다 문제 400개이고, 학습에서 가장 먼 거리는 40입니다.",
+        en="Share of names recalled after so much training; 400 questions a point. The farthest distance in training "
+        "is 40.",
     ),
     numbers={"guess": 1 / THINGS} | {
         f"{network}_{step}_{distance}": value
@@ -380,13 +375,14 @@ plots.table(
 
 # %% name="blind"
 guessed = {}
+scenes = world.scenes(1000, seed=5, split="test", kind="pair")
 for language in languages:
-    true = [scene.captions(language)[0] for scene in asked["unseen"]]
-    false = [scene.negatives(language)[0] for scene in asked["unseen"]]
+    true = [scene.captions(language)[0] for scene in scenes]
+    false = [scene.negatives(language)[0] for scene in scenes]
     scores = [[sum(p) for p in model.log_probability(said, language=language)] for said in (true, false)]
     guessed[language] = share([one > other for one, other in zip(*scores, strict=True)])
 
-print(true[0], "/", false[0])
+print(scenes[0].captions(reader)[0], "/", scenes[0].negatives(reader)[0])
 plots.values(
     "\n".join(f"{language} {value:.1%} [{low:.1%}, {high:.1%}]" for language, (value, low, high) in guessed.items()),
     **{language: value for language, (value, _, _) in guessed.items()},
