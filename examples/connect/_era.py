@@ -1,0 +1,458 @@
+# ruff: noqa: E501  (a draft)
+# %% [markdown] lang="ko"
+# # 연결의 시작: 주장과 실험
+#
+# 따로 기른 전문가를 이으면 무엇이 되고 무엇이 안 되는지, 세 가지 실험으로 확인합니다.
+# 첫 실험은 모델 다섯을 새로 가르치므로 처음 돌릴 때 몇 분이 걸립니다.
+
+# %% [markdown] lang="en"
+# # The beginnings of connection: an argument, with experiments
+#
+# What comes of experts that were raised apart and joined, and what does not: three experiments.
+# The first trains five models, so it takes some minutes when it is run for the first time.
+
+# %% name="setup" tags=["quiet"]
+import json
+
+import numpy as np
+import torch
+
+import vlm_history as vlm
+from vlm_history import checkpoints, plots
+from vlm_history.connect.show_and_tell import ShowAndTell
+from vlm_history.errors import InputError
+from vlm_history.exam import answering, captioning
+from vlm_history.images import read_images
+from vlm_history.plots import Bar, Card, Line, say
+from vlm_history.systems import find
+from vlm_history.training.experiments import joining
+from vlm_history.training.memo import trained
+from vlm_history.training.recipes.question_answering import corpus
+from vlm_history.world.grammar import LANGUAGES
+
+torch.manual_seed(0)
+reader = plots.language()
+world = vlm.World()
+spoken = {"ko": say(ko="한국어", en="Korean"), "en": say(ko="영어", en="English")}
+
+# %% name="load"
+names = ["cnn", "lstm", "show-and-tell", "show-attend-and-tell", "question-answering"]
+models = {name: vlm.load(name) for name in names}
+cards = {name: json.loads((find(name).weights / "card.json").read_text(encoding="utf-8")) for name in names}
+titles = {name: find(name).title for name in names} | {
+    "question-answering": say(ko="질의응답(CNN+LSTM)", en="question answering (CNN + LSTM)")
+}
+
+# %% name="ways" tags=["quiet"]
+ways = {
+    "nothing": say(ko="맨바닥", en="nothing"),
+    "cnn-frozen": say(ko="CNN, 얼림", en="CNN, frozen"),
+    "cnn-tuned": say(ko="CNN, 함께 학습", en="CNN, tuned"),
+    "both-frozen": say(ko="CNN과 LSTM, 얼림", en="CNN and LSTM, frozen"),
+    "both-tuned": say(ko="CNN과 LSTM, 함께 학습", en="CNN and LSTM, tuned"),
+}
+look = {
+    "nothing": {},
+    "cnn-frozen": {"era": "connect", "dashed": True},
+    "cnn-tuned": {"era": "connect"},
+    "both-frozen": {"era": "converse", "dashed": True},
+    "both-tuned": {"era": "converse"},
+}
+stage = joining.WAYS["nothing"].stages[0]
+plots.gallery([Card(s.image(), alt=s.caption(reader), text=s.caption(reader)) for s in map(lambda i: joining.draw(i, "validation"), range(4))])
+
+# %% name="joining"
+folders = {name: trained(recipe, workers=0) for name, recipe in joining.WAYS.items()}
+histories = {name: json.loads((folder / "card.json").read_text())["history"] for name, folder in folders.items()}
+
+# %% name="curves" tags=["quiet"]
+panels = {}
+for metric, title in (
+    ("loss", say(ko="손실(낱말마다)", en="loss a word")),
+    ("object_f1", "object_f1"),
+    ("exact", "exact"),
+):
+    panels[title] = [
+        Line(
+            ways[name], [row["step"] * stage.batch_size for row in rows], [row[metric] for row in rows], **look[name]
+        )
+        for name, rows in histories.items()
+    ]
+plots.show(
+    plots.lines(panels, x=say(ko="설명이 달린 그림", en="captioned pictures"), shares=("object_f1", "exact")),
+    alt=say(
+        ko="본 그림이 늘어날 때의 손실, object_f1, exact. 마지막 object_f1: ",
+        en="Loss, object_f1 and exact against pictures seen. At the end, object_f1: ",
+    )
+    + ", ".join(f"{ways[name]} {rows[-1]['object_f1']:.0%}" for name, rows in histories.items()),
+    caption=say(
+        ko="손실은 그때까지 배운 그림에서, 나머지는 검증용 짝에서 쟀습니다.",
+        en="The loss is that of the pictures learned from; the others are measured on pairs for validation.",
+    ),
+)
+
+# %% name="joined" tags=["quiet"]
+n = 200
+papers = [joining.draw(i, "test") for i in range(n)]
+pictures = world.render(papers)
+rows, marks, numbers = [], {}, {"pictures": stage.steps * stage.batch_size, "names": len(joining.EVERYDAY), "n": n}
+for name, folder in folders.items():
+    captioner = checkpoints.load(ShowAndTell, folder).eval()
+    sat = {}
+    for language in LANGUAGES:
+        said = captioner.caption(pictures, language=language)
+        sat |= captioning.mark(captioning.Paper("", language, papers, world), said)
+    marks[name] = {m: np.mean([sat[f"{m}_{language}"] for language in LANGUAGES], axis=0) for m in ("exact", "object_f1")}
+    minutes = histories[name][-1]["cpu"] / 60
+    learned = joining.WAYS[name].stages[0].build(None)
+    learned = sum(p.numel() for p in learned.parameters() if p.requires_grad)
+    rows.append(
+        [ways[name], f"{learned:,}", f"{minutes:.1f}"]
+        + ["{:.1%} ({:.1%}–{:.1%})".format(*marks[name][m]) for m in ("object_f1", "exact")]
+    )
+    key = name.replace("-", "_")
+    numbers |= {f"{key}_minutes": minutes, f"{key}_loss": histories[name][-1]["loss"], f"{key}_learned": learned}
+    numbers |= {f"{key}_{m}": marks[name][m][0] for m in marks[name]}
+plots.table(
+    [
+        say(ko="무엇에서 시작하나", en="begins from"),
+        say(ko="배우는 매개변수", en="parameters that learn"),
+        say(ko="CPU 분", en="CPU minutes"),
+        "object_f1",
+        "exact",
+    ],
+    rows,
+    caption=say(
+        ko=f"시험용 짝 {n}장, 두 언어의 평균과 95 % 구간",
+        en=f"{n} test pairs, means over both languages with 95 % intervals",
+    ),
+    numbers=numbers,
+)
+
+# %% name="crowd"
+crowds = {
+    1: world.scenes(n, seed=13, split="test", kind="one"),
+    2: world.scenes(n, seed=13, split="test", kind="pair"),
+}
+many = world.scenes(4 * n, seed=13, split="test", kind="many")
+crowds |= {k: [scene for scene in many if len(scene.things) == k][:n] for k in (3, 4)}
+
+found = {}
+for name in ("show-and-tell", "show-attend-and-tell"):
+    for k, scenes in crowds.items():
+        for language in LANGUAGES:
+            said = models[name].caption(world.render(scenes), language=language)
+            sat = captioning.mark(captioning.Paper("", language, scenes, world), said)
+            found[name, k] = found.get((name, k), {}) | sat
+
+# %% name="grid" tags=["quiet"]
+middle = {
+    (name, k, m): np.mean([sat[f"{m}_{language}"] for language in LANGUAGES], axis=0)
+    for (name, k), sat in found.items()
+    for m in ("object_f1", "exact")
+}
+panels = {
+    m: [
+        Line(
+            titles[name],
+            list(crowds),
+            *([middle[name, k, m][i] for k in crowds] for i in range(3)),
+            era="connect",
+            dashed=name == "show-and-tell",
+        )
+        for name in ("show-and-tell", "show-attend-and-tell")
+    ]
+    for m in ("object_f1", "exact")
+}
+plots.show(
+    plots.lines(panels, x=say(ko="물건의 수", en="number of objects"), ticks=list(crowds), shares=tuple(panels)),
+    alt="; ".join(
+        f"{m}, {titles[name]}: " + ", ".join(f"{k}: {middle[name, k, m][0]:.0%}" for k in crowds)
+        for m in panels
+        for name in ("show-and-tell", "show-attend-and-tell")
+    ),
+    caption=say(
+        ko=f"처음 보는 짝으로 된 장면, 칸마다 {n}장. 두 언어의 평균, 세로줄은 95 % 구간",
+        en=f"Scenes of pairs never seen together, {n} each. Means over both languages; upright lines are 95 % intervals",
+    ),
+    numbers={
+        f"{name}_{k}_{m}".replace("-", "_"): value[0] for (name, k, m), value in middle.items()
+    },
+)
+
+# %% name="crowd-table" tags=["quiet"]
+plots.table(
+    ["", *(say(ko=f"{k}개", en=str(k)) for k in crowds)],
+    [
+        [f"{titles[name]}, {m}", *("{:.1%} ({:.1%}–{:.1%})".format(*middle[name, k, m]) for k in crowds)]
+        for m in ("object_f1", "exact")
+        for name in ("show-and-tell", "show-attend-and-tell")
+    ],
+    caption=say(ko="물건의 수와 점수(95 % 구간)", en="Scores by the number of objects (95 % intervals)"),
+)
+
+# %% name="ask"
+scene = world.sample(seed=3, split="test", kind="pair")
+questions = [q.text for q in scene.questions(reader) if q.kind in ("what", "where", "how_many")][:4]
+
+for question in questions:
+    print(question)
+    print("   Show and Tell:", models["show-and-tell"].caption(scene.image(), language=reader))
+    print("   Show, Attend and Tell:", models["show-attend-and-tell"].caption(scene.image(), language=reader))
+    print("   2015 VQA:", models["question-answering"].answer(scene.image(), question, language=reader))
+
+plots.picture(scene.image(), alt=scene.caption(reader))
+
+
+# %% name="prompted"
+class Deaf:
+    """A captioner in the answerer's chair: whatever it is asked, it describes the picture."""
+
+    def __init__(self, captioner):
+        self.captioner = captioner
+
+    def answer(self, images, questions, language):
+        return self.captioner.caption(images, language=language)
+
+
+class Prompted(Deaf):
+    """The question is laid in its mouth: it reads it as the beginning of its own sentence, and goes on."""
+
+    def answer(self, images, questions, language):
+        model, tokenizer = self.captioner, self.captioner.tokenizer
+        config = model.cnn.config
+        with torch.no_grad():
+            vectors = model.encode(read_images(images, size=config.image_size, mean=config.mean, std=config.std))
+            begun = [tokenizer.encode(question, language)[:-1] for question in questions]
+            said = [list(tokens) for tokens in begun]
+            for _ in range(10):
+                padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(tokens) for tokens in said], batch_first=True)
+                last = torch.tensor([len(tokens) - 1 for tokens in said])
+                hidden = model.hidden(vectors, padded)[torch.arange(len(said)), last]
+                for tokens, word in zip(said, model.words(hidden).argmax(1).tolist(), strict=True):
+                    tokens.append(word)
+        return [tokenizer.decode(tokens[len(b) :]) for tokens, b in zip(said, begun, strict=True)]
+
+
+prompted = Prompted(models["show-and-tell"])
+for question, answer in zip(questions, prompted.answer([scene.image()] * 4, questions, reader), strict=True):
+    read = prompted.captioner.tokenizer
+    print(read.decode(read.encode(question, reader)), "→", answer)
+
+# %% name="new-word"
+pet = {"ko": "모모", "en": "Momo"}[reader]
+cat = {"ko": "고양이", "en": "cat"}[reader]
+try:
+    models["cnn"].classify(scene.image(), [cat, pet], language=reader)
+except InputError as error:
+    print(error)
+
+tokenizer = models["show-and-tell"].tokenizer
+for word in (cat, pet):
+    print(word, "→", tokenizer.decode(tokenizer.encode(word, reader)))
+
+# %% name="instruction"
+asked = {"ko": "왼쪽에 있는 것만 말해", "en": "say only what is on the left"}[reader]
+beside = [s for s in world.scenes(3 * n, seed=17, split="test", kind="pair") if s.relation in ("left", "right")][:100]
+pictures = list(world.render(beside))
+lefts = [s.things[0 if s.relation == "left" else 1].concept for s in beside]
+obeyed = {}
+for title, candidate in (
+    ("Show and Tell", Deaf(models["show-and-tell"])),
+    ("Show, Attend and Tell", Deaf(models["show-attend-and-tell"])),
+    (say(ko="Show and Tell, 지시를 입에 넣음", en="Show and Tell, told in its mouth"), prompted),
+    (titles["question-answering"], models["question-answering"]),
+):
+    said = candidate.answer(pictures, [asked] * len(pictures), language=reader)
+    named = [world.reader.mentioned(answer, reader) for answer in said]
+    obeyed[title] = (said[0], np.mean([n == [left] for n, left in zip(named, lefts, strict=True)]))
+plots.table(
+    [say(ko="모델", en="system"), say(ko="첫 그림에 한 말", en="said of the first picture"), say(ko="왼쪽 것만 말한 비율", en="named only the left thing")],
+    [[title, said, f"{share:.0%}"] for title, (said, share) in obeyed.items()],
+    caption=say(ko=f"지시 “{asked}”, 그림 {len(pictures)}장", en=f"The instruction “{asked}”, {len(pictures)} pictures"),
+    numbers={f"obeyed_{i}": float(share) for i, (_, share) in enumerate(obeyed.values())},
+)
+
+
+# %% name="answering"
+class Blind(Deaf):
+    """The answerer is shown the picture of another question."""
+
+    def answer(self, images, questions, language):
+        return self.captioner.answer(np.roll(np.stack(images), 1, axis=0), questions, language=language)
+
+
+sheets = [sheet for sheet in answering.papers(world, 500, seed=0) if not sheet.prefix]
+candidates = {
+    say(ko="제비뽑기", en="chance"): answering.chance(world, 0),
+    say(ko="가장 흔한 답", en="most frequent answer"): answering.most_frequent(world, 0),
+    say(ko="Show and Tell의 캡션", en="the caption of Show and Tell"): Deaf(models["show-and-tell"]),
+    say(ko="질문을 입에 넣은 Show and Tell", en="Show and Tell, asked in its mouth"): prompted,
+    titles["question-answering"]: models["question-answering"],
+    say(ko="질의응답, 다른 그림", en="question answering, another picture"): Blind(models["question-answering"]),
+}
+results = {
+    title: answering.sit(c if callable(c) and not hasattr(c, "answer") else answering.answerer(c, world), sheets, 0)
+    for title, c in candidates.items()
+}
+
+# %% name="answers" tags=["quiet"]
+kinds = {
+    "what": say(ko="무엇", en="what"),
+    "where": say(ko="어디", en="where"),
+    "how_many": say(ko="몇", en="how many"),
+    "yes_no": say(ko="예/아니요", en="yes or no"),
+    "category": say(ko="종류", en="category"),
+    "all": say(ko="모두", en="all"),
+    "knowledge": say(ko="지식", en="knowledge"),
+}
+
+
+def both(marks, kind):
+    """The mean over languages."""
+    return float(np.mean([marks[f"{kind}_{language}"][0] for language in LANGUAGES]))
+
+
+keys = ["chance", "frequent", "caption", "prompted", "answerer", "blind"]
+plots.table(
+    [say(ko="누가", en="who"), *kinds.values()],
+    [[title, *(f"{both(marks, kind):.1%}" for kind in kinds)] for title, marks in results.items()],
+    caption=say(
+        ko=f"답하기 시험, 언어마다 질문 {len(sheets[0].items)}개. 두 언어의 평균",
+        en=f"The answering task, {len(sheets[0].items)} questions in each language; means over both",
+    ),
+    numbers={
+        f"{key}_{kind}": both(marks, kind) for key, marks in zip(keys, results.values(), strict=True) for kind in kinds
+    },
+)
+
+# %% name="answer-bars" tags=["quiet"]
+answerer, frequent = results[titles["question-answering"]], results[say(ko="가장 흔한 답", en="most frequent answer")]
+groups = {}
+for kind, title in kinds.items():
+    groups[title] = [
+        Bar(say(ko="가장 흔한 답", en="most frequent"), both(frequent, kind)),
+        Bar(
+            say(ko="질의응답", en="answerer"),
+            *(float(np.mean([answerer[f"{kind}_{language}"][i] for language in LANGUAGES])) for i in range(3)),
+            era="connect",
+        ),
+    ]
+plots.show(
+    plots.bars(groups),
+    alt="; ".join(f"{t}: " + ", ".join(f"{b.label} {b.value:.0%}" for b in bars) for t, bars in groups.items()),
+    caption=say(ko="질문의 종류마다 맞힌 비율", en="Share of right answers, by kind of question"),
+)
+
+# %% name="list"
+_, known = corpus()
+questions = [item.asked[language] for sheet in sheets for item in sheet.items for language in [sheet.language]]
+listed = {
+    kind: np.mean([q.answer in known for q in questions if q.kind == kind]) for kind in list(kinds)[:5]
+}
+print(len(known))
+for kind, share in listed.items():
+    print(f"{kind:9} {share:.1%}")
+
+# %% name="turns" tags=["quiet"]
+talks = world.scenes(n, seed=19, split="test", kind="pair")
+shares = {}
+for language in LANGUAGES:
+    pictures = list(world.render(talks))
+    last = [scene.dialogue(language)[-1][0] for scene in talks]
+    whole = [scene.questions(language)[2] for scene in talks]
+    for key, asked in (("alone", last), ("whole", [q.text for q in whole])):
+        said = models["question-answering"].answer(pictures, asked, language=language)
+        shares[f"{key}_{language}"] = float(np.mean([a == q.answer for a, q in zip(said, whole, strict=True)]))
+first = talks[0].dialogue(reader)
+plots.table(
+    [say(ko="물음", en="question"), say(ko="보기", en="example"), *spoken.values()],
+    [
+        [say(ko="앞말에 기댄 물음", en="leaning on what was said"), first[-1][0], *(f"{shares[f'alone_{x}']:.1%}" for x in LANGUAGES)],
+        [say(ko="온전한 물음", en="in full"), talks[0].questions(reader)[2].text, *(f"{shares[f'whole_{x}']:.1%}" for x in LANGUAGES)],
+    ],
+    caption=say(ko=f"같은 것을 두 가지로 묻다, 그림 {n}장", en=f"The same, asked in two ways of {n} pictures"),
+    numbers=shares,
+)
+
+# %% name="why"
+why = {
+    "ko": ["왜 그렇게 생각하나요?", "무엇을 보고 알았나요?", "확실한가요?"],
+    "en": ["why do you think so?", "how do you know?", "are you sure?"],
+}[reader]
+for question in why:
+    print(question, "→", models["question-answering"].answer(scene.image(), question, language=reader))
+
+# %% name="systems" tags=["quiet"]
+takes = {
+    "cnn": (say(ko="그림", en="picture"), say(ko="이름", en="name")),
+    "lstm": (say(ko="쓰던 문장", en="begun sentence"), say(ko="다음 낱말", en="next word")),
+    "show-and-tell": (say(ko="그림", en="picture"), say(ko="문장", en="sentence")),
+    "show-attend-and-tell": (say(ko="그림", en="picture"), say(ko="문장, 본 자리", en="sentence, where it looked")),
+    "question-answering": (say(ko="그림, 질문", en="picture, question"), say(ko="목록의 답", en="answer of a list")),
+}
+sizes = {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()}
+minutes = {name: card["seconds"] * card["threads"] / 60 for name, card in cards.items()}
+plots.table(
+    [
+        say(ko="모델", en="system"),
+        say(ko="받는 것", en="takes"),
+        say(ko="주는 것", en="gives"),
+        say(ko="매개변수", en="parameters"),
+        say(ko="본 그림", en="pictures"),
+        say(ko="CPU 분", en="CPU minutes"),
+    ],
+    [
+        [
+            titles[name],
+            *takes[name],
+            f"{sizes[name]:,}",
+            "0" if name == "lstm" else f"{cards[name]['images']:,}",
+            f"{minutes[name]:.0f}",
+        ]
+        for name in names
+    ],
+    caption=say(
+        ko="이 시대의 모델. 본 그림과 CPU 분은 그 모델만의 것이고, 딛고 선 모델의 것은 더하지 않았습니다.",
+        en="The systems of this era. Pictures and CPU minutes are their own, without those of what they stand on.",
+    ),
+    numbers={
+        **{f"{name}_minutes".replace("-", "_"): value for name, value in minutes.items()},
+        **{f"{name}_pictures".replace("-", "_"): cards[name]["images"] for name in names},
+        **{f"{name}_size".replace("-", "_"): value for name, value in sizes.items()},
+        "minutes": sum(minutes.values()),
+        "hardware": cards["cnn"]["hardware"],
+    },
+)
+
+# %% name="exam" tags=["quiet"]
+columns = [
+    ("naming", "top1"), ("naming", "seen_top1"), ("captioning", "object_f1"), ("captioning", "exact"),
+    ("captioning", "artist_exact"), ("answering", "all"),
+]  # fmt: skip
+scored = {name: card["scores"]["systems"][name] for name, card in cards.items()}
+
+
+def mean(name, task, metric):
+    """A mark of the card, as the mean over languages; nothing if the system cannot sit the task."""
+    marks = scored[name].get(task)
+    return None if marks is None else float(np.mean([marks[f"{metric}_{language}"] for language in LANGUAGES]))
+
+
+table = {name: [mean(name, *column) for column in columns] for name in names}
+plots.table(
+    [
+        say(ko="모델", en="system"),
+        say(ko="이름, 처음 보는 작가", en="naming, unseen artist"),
+        say(ko="이름, 아는 작가", en="naming, known artists"),
+        "object_f1",
+        "exact",
+        say(ko="exact, 처음 보는 작가", en="exact, unseen artist"),
+        say(ko="답하기", en="answering"),
+    ],
+    [[titles[name], *("" if mark is None else f"{mark:.1%}" for mark in marks)] for name, marks in table.items()],
+    caption=say(
+        ko=f"시험 점수, 두 언어의 평균 (문제지마다 장면 {cards['cnn']['scores']['n']:,}개)",
+        en=f"Marks of the exam, means over both languages ({cards['cnn']['scores']['n']:,} scenes a sheet)",
+    ),
+)
