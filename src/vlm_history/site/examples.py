@@ -169,6 +169,7 @@ def run(project: Project, name: str, language: str, shared: str, timeout: int = 
         "VLM_HISTORY_LANGUAGE": language,
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYTHONHASHSEED": "0",
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # of tqdm, which would like a widget for its bar
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # two examples run side by side
         "VLM_HISTORY_CACHE": str(project.root / "build" / "cache"),  # trainings that examples do once
         "PYTHONPATH": os.pathsep.join(

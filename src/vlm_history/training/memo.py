@@ -8,7 +8,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from vlm_history.training.loop import train
@@ -60,5 +61,6 @@ def trained(recipe: Recipe, workers: int = 1) -> Path:
     with _alone(folder):
         if not (folder / "card.json").is_file():
             shutil.rmtree(folder, ignore_errors=True)
-            train(recipe, folder, workers=workers, progress_bar=False)
+            with redirect_stdout(StringIO()):  # a page shows the same whether it was trained now or before
+                train(recipe, folder, workers=workers, progress_bar=False)
     return folder
