@@ -200,7 +200,7 @@ def by_word(sentences: Sequence[Told], *, era: str, low: float = 0.0, high: floa
                 axis.axvline(0, color=theme.muted, linewidth=0.8)
                 for place, value in zip(at, values, strict=True):
                     axis.text(
-                        high + 0.04 * reach, place, f"{value:.2f}".replace("-", "−"), va="center", fontsize=9.5,
+                        high + 0.04 * reach, place, f"{value:z.2f}".replace("-", "−"), va="center", fontsize=9.5,
                         color=theme.muted,
                     )  # fmt: skip
                 axis.set_xlim(low, high + 0.3 * reach)
