@@ -43,88 +43,87 @@ titles = {name: find(name).title for name in names} | {
     "question-answering": say(ko="질의응답(CNN+LSTM)", en="question answering (CNN + LSTM)")
 }
 
-# %% name="ways" tags=["quiet"]
-ways = {
-    "nothing": say(ko="맨바닥", en="nothing"),
-    "cnn-frozen": say(ko="CNN, 얼림", en="CNN, frozen"),
-    "cnn-tuned": say(ko="CNN, 함께 학습", en="CNN, tuned"),
-    "both-frozen": say(ko="CNN과 LSTM, 얼림", en="CNN and LSTM, frozen"),
-    "both-tuned": say(ko="CNN과 LSTM, 함께 학습", en="CNN and LSTM, tuned"),
-}
-look = {
-    "nothing": {},
-    "cnn-frozen": {"era": "connect", "dashed": True},
-    "cnn-tuned": {"era": "connect"},
-    "both-frozen": {"era": "converse", "dashed": True},
-    "both-tuned": {"era": "converse"},
-}
-stage = joining.WAYS["nothing"].stages[0]
-plots.gallery([Card(s.image(), alt=s.caption(reader), text=s.caption(reader)) for s in map(lambda i: joining.draw(i, "validation"), range(4))])
+# %% name="small-world" tags=["quiet"]
+plots.gallery(
+    [
+        Card(scene.image(), alt=scene.caption(reader), text=scene.caption(reader))
+        for scene in (joining.draw(seed, "train", alone=0.4) for seed in range(4))
+    ]
+)
 
 # %% name="joining"
 folders = {name: trained(recipe, workers=0) for name, recipe in joining.WAYS.items()}
-histories = {name: json.loads((folder / "card.json").read_text())["history"] for name, folder in folders.items()}
 
 # %% name="curves" tags=["quiet"]
-panels = {}
-for metric, title in (
-    ("loss", say(ko="손실(낱말마다)", en="loss a word")),
-    ("object_f1", "object_f1"),
-    ("exact", "exact"),
-):
-    panels[title] = [
-        Line(
-            ways[name], [row["step"] * stage.batch_size for row in rows], [row[metric] for row in rows], **look[name]
-        )
-        for name, rows in histories.items()
-    ]
+ways = {
+    "nothing": say(ko="맨바닥에서", en="from nothing"),
+    "cnn-frozen": say(ko="CNN 얼림", en="CNN frozen"),
+    "cnn-tuned": say(ko="CNN 처음부터 함께", en="CNN tuned at once"),
+    "cnn-later": say(ko="CNN 나중에 함께", en="CNN tuned later"),
+    "lstm-tuned": say(ko="CNN 얼림, LSTM 이어 배움", en="CNN frozen, LSTM goes on"),
+    "lstm-frozen": say(ko="CNN과 LSTM 얼림", en="CNN and LSTM frozen"),
+}
+drawn = {
+    "nothing": {},
+    "cnn-frozen": {"era": "connect"},
+    "cnn-tuned": {"era": "connect", "dashed": True},
+    "cnn-later": {"era": "pretrain", "dashed": True},
+    "lstm-tuned": {"era": "converse"},
+    "lstm-frozen": {"era": "converse", "dashed": True},
+}
+looks = {}
+for name, recipe in joining.WAYS.items():
+    history = json.loads((folders[name] / "card.json").read_text(encoding="utf-8"))["history"]
+    before = {}
+    for stage in recipe.stages:  # steps are counted in each stage anew
+        before[stage.name] = sum(s.steps * s.batch_size for s in recipe.stages[: len(before)])
+    size = recipe.stages[0].batch_size
+    looks[name] = [{"pictures": before[row["stage"]] + row["step"] * size, **row} for row in history]
+shown = {"loss": say(ko="손실(낱말마다)", en="loss a word"), "object_f1": "object_f1", "exact": "exact"}
 plots.show(
-    plots.lines(panels, x=say(ko="설명이 달린 그림", en="captioned pictures"), shares=("object_f1", "exact")),
-    alt=say(
-        ko="본 그림이 늘어날 때의 손실, object_f1, exact. 마지막 object_f1: ",
-        en="Loss, object_f1 and exact against pictures seen. At the end, object_f1: ",
-    )
-    + ", ".join(f"{ways[name]} {rows[-1]['object_f1']:.0%}" for name, rows in histories.items()),
-    caption=say(
-        ko="손실은 그때까지 배운 그림에서, 나머지는 검증용 짝에서 쟀습니다.",
-        en="The loss is that of the pictures learned from; the others are measured on pairs for validation.",
+    plots.lines(
+        {
+            title: [
+                Line(ways[name], [r["pictures"] for r in rows], [r[metric] for r in rows], **drawn[name])
+                for name, rows in looks.items()
+            ]
+            for metric, title in shown.items()
+        },
+        x=say(ko="설명이 달린 그림", en="captioned pictures"),
+        shares=("object_f1", "exact"),
     ),
+    alt=say(ko="그림을 볼수록 달라지는 세 점수. 마지막: ", en="Three scores against pictures seen. At the end: ")
+    + "; ".join(f"{ways[name]} {rows[-1]['object_f1']:.0%}, {rows[-1]['exact']:.0%}" for name, rows in looks.items()),
+    caption=say(
+        ko="손실은 배우고 있는 그림에서, 나머지 둘은 검증용 짝에서 쟀습니다.",
+        en="The loss is that of the pictures being learned from; the other two are measured on pairs for validation.",
+    ),
+    numbers={f"first_{name}".replace("-", "_"): rows[0]["loss"] for name, rows in looks.items()}
+    | {f"last_{name}".replace("-", "_"): rows[-1]["loss"] for name, rows in looks.items()},
 )
 
 # %% name="joined" tags=["quiet"]
 n = 200
-papers = [joining.draw(i, "test") for i in range(n)]
-pictures = world.render(papers)
-rows, marks, numbers = [], {}, {"pictures": stage.steps * stage.batch_size, "names": len(joining.EVERYDAY), "n": n}
+papers = [joining.draw(seed, "test") for seed in range(n)]
+rows, numbers = [], {"pictures": looks["nothing"][-1]["pictures"], "names": len(joining.EVERYDAY), "n": n}
 for name, folder in folders.items():
     captioner = checkpoints.load(ShowAndTell, folder).eval()
     sat = {}
     for language in LANGUAGES:
-        said = captioner.caption(pictures, language=language)
+        said = captioner.caption(world.render(papers), language=language)
         sat |= captioning.mark(captioning.Paper("", language, papers, world), said)
-    marks[name] = {m: np.mean([sat[f"{m}_{language}"] for language in LANGUAGES], axis=0) for m in ("exact", "object_f1")}
-    minutes = histories[name][-1]["cpu"] / 60
-    learned = joining.WAYS[name].stages[0].build(None)
-    learned = sum(p.numel() for p in learned.parameters() if p.requires_grad)
-    rows.append(
-        [ways[name], f"{learned:,}", f"{minutes:.1f}"]
-        + ["{:.1%} ({:.1%}–{:.1%})".format(*marks[name][m]) for m in ("object_f1", "exact")]
-    )
+    marks = {m: np.mean([sat[f"{m}_{x}"] for x in LANGUAGES], axis=0) for m in ("object_f1", "exact")}
+    minutes = looks[name][-1]["cpu"] / 60
+    cells = ["{:.1%} ({:.1%}–{:.1%})".format(*mark) for mark in marks.values()]
+    rows.append([ways[name], *cells, f"{minutes:.1f}"])
     key = name.replace("-", "_")
-    numbers |= {f"{key}_minutes": minutes, f"{key}_loss": histories[name][-1]["loss"], f"{key}_learned": learned}
-    numbers |= {f"{key}_{m}": marks[name][m][0] for m in marks[name]}
+    numbers |= {f"{key}_{m}": mark[0] for m, mark in marks.items()} | {f"{key}_minutes": minutes}
 plots.table(
-    [
-        say(ko="무엇에서 시작하나", en="begins from"),
-        say(ko="배우는 매개변수", en="parameters that learn"),
-        say(ko="CPU 분", en="CPU minutes"),
-        "object_f1",
-        "exact",
-    ],
+    [say(ko="시작", en="begins"), "object_f1", "exact", say(ko="CPU 분", en="CPU minutes")],
     rows,
     caption=say(
-        ko=f"시험용 짝 {n}장, 두 언어의 평균과 95 % 구간",
-        en=f"{n} test pairs, means over both languages with 95 % intervals",
+        ko=f"시험용 짝 {n}장을 설명한 점수. 두 언어의 평균, 괄호 안은 95 % 구간",
+        en=f"Scores on {n} test pairs: means over both languages, in brackets 95 % intervals",
     ),
     numbers=numbers,
 )
