@@ -115,9 +115,14 @@ class ShowAttendAndTell(nn.Module):
     def chances(
         self, projected: Float[Tensor, "batch places attention"], h: Float[Tensor, "batch hidden"]
     ) -> Float[Tensor, "batch places"]:
-        """alpha_t = softmax(f_att(a_i, h_{t-1})), equations 4 and 5; the annotations' part comes in already made."""
-        scores = self.attend_score(torch.tanh(projected + self.attend_state(h)[:, None]))
-        return scores[..., 0].softmax(1)
+        """alpha_t = softmax(f_att(a_i, h_{t-1})), equations 4 and 5, with f_att(a, h) = w tanh(U a + W h).
+
+        The annotations' part, U a, comes in already made.
+        """
+        # w tanh(x) is 2 w sigmoid(2 x) less the sum of w, which is the same for all places, so the softmax does not
+        # see it; and on CPUs the sigmoid is three times as fast
+        inner = torch.sigmoid((projected + self.attend_state(h)[:, None]).mul_(2))
+        return F.linear(inner, 2 * self.attend_score.weight, self.attend_score.bias)[..., 0].softmax(1)
 
     def step(
         self, word: Tensor, h: Tensor, c: Tensor, annotations: Tensor, projected: Tensor, hard: bool
