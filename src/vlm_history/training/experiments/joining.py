@@ -1,6 +1,6 @@
 """Experts that were trained apart, then joined: what are they worth, counted in captioned pictures?
 
-Six Show and Tells of one size read the same pictures in the same order. They differ in what they start from, and in
+Five Show and Tells of one size read the same pictures in the same order. They differ in what they start from, and in
 what may still change. A minute of one core is little for a world of hundreds of names, so this one has twenty.
 """
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import torch
 from torch import nn
@@ -34,10 +33,6 @@ EVERYDAY = (
     "car", "bus", "bicycle", "airplane", "umbrella", "key", "star", "guitar",
 )  # fmt: skip
 """The things of this experiment, as English calls them; all training artists drew all of them."""
-
-
-WRITES = ("embedding", "lstm", "words")
-"""The parts that Show and Tell and the language expert have in common."""
 
 
 @cache
@@ -65,58 +60,49 @@ def draw(seed: int, split: str, alone: float = 0.0) -> Scene:
 
 
 class Join(Tell):
-    """Show and Tell with its loss, and a clock: the seconds of CPU that this process had used when it was made."""
+    """Show and Tell with its loss, and a clock that began when it was made."""
 
-    def __init__(self, model: ShowAndTell, tune: bool, begun: float) -> None:
+    def __init__(self, model: ShowAndTell, tune: bool) -> None:
         super().__init__(model, tune)
-        self.begun = begun
+        self.begun = time.process_time()
 
 
 @dataclass(frozen=True)
 class Joining(Stage):
-    """A stage: the captioner learns from captioned pictures.
+    """The only stage.
 
     Attributes:
         cnn: hash of the recipe that made the CNN expert; none starts from nothing.
         lstm: hash of the recipe that made the language expert; none starts from nothing.
-        frozen: which experts stay as they are: "cnn", "lstm".
+        tune: whether the experts go on learning.
         alone: share of pictures of one thing.
         looks: validation scenes in each language.
     """
 
     cnn: str = ""
     lstm: str = ""
-    frozen: tuple[str, ...] = ()
+    tune: bool = True
     alone: float = 0.4
     looks: int = 96
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
-        """What the stage before has trained; in the first a captioner, its parts experts where they are asked for."""
-        if isinstance(earlier, Join):
-            model, begun = earlier.model, earlier.begun
-        else:
-            model, begun = self.begin(), time.process_time()
-        join = Join(model, "cnn" not in self.frozen, begun)
-        model.cnn.get_submodule("project").requires_grad_(True)  # from the grid on, all is new: the joint
-        for part in WRITES:
-            getattr(model, part).requires_grad_("lstm" not in self.frozen)
-        return join
-
-    def begin(self) -> ShowAndTell:
-        """A captioner as wide as the language expert."""
+        """A captioner as wide as the language expert; its parts are experts where experts are asked for."""
         words = tokenizer()
         config = replace(ShowAndTellConfig.world(len(words)), width=LanguageModelConfig.world(len(words)).width)
         model = ShowAndTell(config, words)
         if self.cnn:
             grid = {k: v for k, v in expert("cnn", self.cnn).cnn.state_dict().items() if not k.startswith("project.")}
             model.cnn.load_state_dict(grid, strict=False)
+        join = Join(model, self.tune)
+        model.cnn.get_submodule("project").requires_grad_(True)  # from the grid on, all is new: the joint
         if self.lstm:
             writer = expert("lstm", self.lstm)
-            for part in WRITES:
+            for part in ("embedding", "lstm", "words"):
                 getattr(model, part).load_state_dict(getattr(writer, part).state_dict())
+                getattr(model, part).requires_grad_(self.tune)
             with torch.no_grad():
                 model.words.weight /= config.sharpness  # the language expert has none, and must say what it said
-        return model
+        return join
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes of everyday things, each with a Korean and an English caption."""
@@ -150,34 +136,19 @@ def marks(model: ShowAndTell, scenes: list[Scene]) -> dict[str, float]:
     return {"exact": exact, "object_f1": overlap}
 
 
-STEPS = 640
+def _way(name: str, description: str, cnn: str = "", lstm: str = "", tune: bool = True) -> Recipe:
+    """One way to begin; everything else is the same for all."""
+    stage = Joining(
+        name, steps=800, batch_size=16, learning_rate=3e-3, warmup=20, evaluate_every=100, cnn=cnn, lstm=lstm, tune=tune
+    )
+    return Recipe("joining", description, 0, (stage,))
 
 
-def _stage(name: str, share: float = 1.0, rate: float = 3e-3, **options: Any) -> Joining:
-    """A stage with its share of the pictures; what it does not say is the same for all."""
-    return Joining(
-        name, steps=round(STEPS * share), batch_size=16, learning_rate=rate, warmup=20, evaluate_every=STEPS // 8,
-        **options,
-    )  # fmt: skip
-
-
-def _way(description: str, *stages: Joining) -> Recipe:
-    return Recipe("joining", description, 0, stages)
-
-
-_FROZEN = _stage("frozen", cnn=CNN.hash, frozen=("cnn",))
 WAYS: dict[str, Recipe] = {
-    "nothing": _way("Everything learns from nothing", _stage("nothing")),
-    "cnn-frozen": _way("The CNN expert stays as it is, the rest is new", _FROZEN),
-    "cnn-tuned": _way("The CNN expert goes on learning from the first picture", _stage("tuned", cnn=CNN.hash)),
-    "cnn-later": _way(
-        "The CNN expert goes on learning when the rest has settled",
-        replace(_FROZEN, steps=_FROZEN.steps * 5 // 8, final=0.1), _stage("tuned", 3 / 8, 1e-3),
-    ),
-    "lstm-tuned": _way("The decoder begins as the language expert", replace(_FROZEN, lstm=LSTM.hash)),
-    "lstm-frozen": _way(
-        "Both experts stay as they are, only the joint learns",
-        replace(_FROZEN, lstm=LSTM.hash, frozen=("cnn", "lstm")),
-    ),
-}  # fmt: skip
-"""The six, by name."""
+    "nothing": _way("nothing", "Everything learns from nothing"),
+    "cnn-frozen": _way("cnn-frozen", "The CNN expert stays as it is, the rest is new", CNN.hash, tune=False),
+    "cnn-tuned": _way("cnn-tuned", "The CNN expert goes on learning, the rest is new", CNN.hash),
+    "both-frozen": _way("both-frozen", "Both experts stay as they are, the joint is new", CNN.hash, LSTM.hash, False),
+    "both-tuned": _way("both-tuned", "Both experts go on learning, the joint is new", CNN.hash, LSTM.hash),
+}
+"""The five, by name."""
