@@ -128,7 +128,7 @@ plots.show(
             "pixels": tuple(pixels_of(scene.image()).shape),
             "annotations": annotations,
             "projected": shapes["attend_place"],
-            "alpha": shapes["attend_score"][:2],
+            "alpha": shapes["attend_place"][:2],
             "context": (1, annotations[-1]),
             "embedding": shapes["embedding"],
             "state": shapes["cell"],
