@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (a draft)
 # %% [markdown] lang="ko"
 # # 연결의 시작: 주장과 실험
 #
@@ -21,7 +20,7 @@ import vlm_history as vlm
 from vlm_history import checkpoints, plots
 from vlm_history.connect.show_and_tell import ShowAndTell
 from vlm_history.errors import InputError
-from vlm_history.exam import answering, captioning
+from vlm_history.exam import answering, metrics
 from vlm_history.images import read_images
 from vlm_history.plots import Bar, Card, Line, say
 from vlm_history.systems import find
@@ -43,6 +42,33 @@ titles = {name: find(name).title for name in names} | {
     "question-answering": say(ko="질의응답(CNN+LSTM)", en="question answering (CNN + LSTM)")
 }
 
+
+# %% name="marks" tags=["quiet"]
+def interval(each):
+    """The mean of what each scene got, and its 95 % interval."""
+    each = np.asarray(each, float)
+    return (each.mean(), *metrics.bootstrap(lambda chosen: float(each[chosen].mean()), len(each)))
+
+
+def marks(captioner, scenes, beam=3):
+    """object_f1 and exact: a scene counts once, as the mean over both languages."""
+    pictures, each = world.render(scenes), {"object_f1": [], "exact": []}
+    for language in LANGUAGES:
+        said = captioner.caption(pictures, language=language, beam=beam)
+        named = [{c.hexcode for c in world.reader.mentioned(caption, language)} for caption in said]
+        true = [{thing.concept.hexcode for thing in scene.things} for scene in scenes]
+        each["object_f1"].append([metrics.object_f1(a, b) for a, b in zip(named, true, strict=True)])
+        each["exact"].append(
+            [world.reader.parse(caption, language) == scene.fact for caption, scene in zip(said, scenes, strict=True)]
+        )
+    return {metric: interval(np.mean(values, axis=0)) for metric, values in each.items()}
+
+
+def told(mark):
+    """A mark with its interval, as a table says it."""
+    return "{:.1%} ({:.1%}–{:.1%})".format(*mark)
+
+
 # %% name="small-world" tags=["quiet"]
 plots.gallery(
     [
@@ -54,79 +80,100 @@ plots.gallery(
 # %% name="joining"
 folders = {name: trained(recipe, workers=0) for name, recipe in joining.WAYS.items()}
 
-# %% name="curves" tags=["quiet"]
+# %% name="seeing" tags=["quiet"]
 ways = {
     "nothing": say(ko="맨바닥에서", en="from nothing"),
+    "cnn-tuned": say(ko="CNN 이어 배움", en="CNN goes on"),
     "cnn-frozen": say(ko="CNN 얼림", en="CNN frozen"),
-    "cnn-tuned": say(ko="CNN 처음부터 함께", en="CNN tuned at once"),
-    "cnn-later": say(ko="CNN 나중에 함께", en="CNN tuned later"),
-    "lstm-tuned": say(ko="CNN 얼림, LSTM 이어 배움", en="CNN frozen, LSTM goes on"),
-    "lstm-frozen": say(ko="CNN과 LSTM 얼림", en="CNN and LSTM frozen"),
+    "lstm-words": say(ko="낱말은 전문가", en="the expert's words"),
+    "lstm-tuned": say(ko="LSTM 이어 배움", en="LSTM goes on"),
+    "lstm-frozen": say(ko="LSTM도 얼림", en="LSTM frozen, too"),
 }
 drawn = {
     "nothing": {},
+    "cnn-tuned": {"era": "pretrain", "dashed": True},
     "cnn-frozen": {"era": "connect"},
-    "cnn-tuned": {"era": "connect", "dashed": True},
-    "cnn-later": {"era": "pretrain", "dashed": True},
-    "lstm-tuned": {"era": "converse"},
-    "lstm-frozen": {"era": "converse", "dashed": True},
+    "lstm-words": {"era": "converse"},
+    "lstm-tuned": {"era": "converse", "dashed": True},
+    "lstm-frozen": {"dashed": True},
 }
+size = joining.WAYS["nothing"].stages[0].batch_size
 looks = {}
-for name, recipe in joining.WAYS.items():
-    history = json.loads((folders[name] / "card.json").read_text(encoding="utf-8"))["history"]
-    before = {}
-    for stage in recipe.stages:  # steps are counted in each stage anew
-        before[stage.name] = sum(s.steps * s.batch_size for s in recipe.stages[: len(before)])
-    size = recipe.stages[0].batch_size
-    looks[name] = [{"pictures": before[row["stage"]] + row["step"] * size, **row} for row in history]
-shown = {"loss": say(ko="손실(낱말마다)", en="loss a word"), "object_f1": "object_f1", "exact": "exact"}
-plots.show(
-    plots.lines(
-        {
-            title: [
-                Line(ways[name], [r["pictures"] for r in rows], [r[metric] for r in rows], **drawn[name])
-                for name, rows in looks.items()
-            ]
-            for metric, title in shown.items()
-        },
-        x=say(ko="설명이 달린 그림", en="captioned pictures"),
-        shares=("object_f1", "exact"),
-    ),
-    alt=say(ko="그림을 볼수록 달라지는 세 점수. 마지막: ", en="Three scores against pictures seen. At the end: ")
-    + "; ".join(f"{ways[name]} {rows[-1]['object_f1']:.0%}, {rows[-1]['exact']:.0%}" for name, rows in looks.items()),
-    caption=say(
-        ko="손실은 배우고 있는 그림에서, 나머지 둘은 검증용 짝에서 쟀습니다.",
-        en="The loss is that of the pictures being learned from; the other two are measured on pairs for validation.",
-    ),
-    numbers={f"first_{name}".replace("-", "_"): rows[0]["loss"] for name, rows in looks.items()}
-    | {f"last_{name}".replace("-", "_"): rows[-1]["loss"] for name, rows in looks.items()},
+for name, folder in folders.items():
+    history = json.loads((folder / "card.json").read_text(encoding="utf-8"))["history"]
+    looks[name] = [{"pictures": row["step"] * size, **row} for row in history]
+
+
+def curves(names, numbers=None):
+    """Loss and scores of some of the ways, against the pictures seen."""
+    panels = {"loss": say(ko="손실(낱말마다)", en="loss a word"), "object_f1": "object_f1", "exact": "exact"}
+    last = "; ".join(
+        f"{ways[name]}: " + ", ".join(f"{metric} {looks[name][-1][metric]:.2f}" for metric in panels) for name in names
+    )
+    return plots.show(
+        plots.lines(
+            {
+                title: [
+                    Line(ways[n], [r["pictures"] for r in looks[n]], [r[metric] for r in looks[n]], **drawn[n])
+                    for n in names
+                ]
+                for metric, title in panels.items()
+            },
+            x=say(ko="설명이 달린 그림", en="captioned pictures"),
+            shares=("object_f1", "exact"),
+        ),
+        alt=say(ko="본 그림에 따라 달라지는 세 점수. 마지막은 ", en="Three scores against pictures seen. At the end, ")
+        + last,
+        caption=say(
+            ko="손실은 배우는 그림에서, 나머지 둘은 검증용 짝에서 쟀습니다.",
+            en="The loss is that of the pictures learned from; the other two are measured on pairs for validation.",
+        ),
+        numbers=numbers,
+    )
+
+
+curves(["nothing", "cnn-tuned", "cnn-frozen"])
+
+# %% name="writing" tags=["quiet"]
+writing = ["cnn-frozen", "lstm-words", "lstm-tuned", "lstm-frozen"]
+curves(
+    writing,
+    {
+        f"{when}_{name}".replace("-", "_"): looks[name][row]["loss"]
+        for name in writing
+        for when, row in (("first", 0), ("last", -1))
+    },
 )
 
 # %% name="joined" tags=["quiet"]
 n = 200
 papers = [joining.draw(seed, "test") for seed in range(n)]
-rows, numbers = [], {"pictures": looks["nothing"][-1]["pictures"], "names": len(joining.EVERYDAY), "n": n}
+pairs = len(joining.pairs("test")) // 2
+rows, numbers = [], {"pictures": looks["nothing"][-1]["pictures"], "names": len(joining.EVERYDAY), "pairs": pairs}
 for name, folder in folders.items():
-    captioner = checkpoints.load(ShowAndTell, folder).eval()
-    sat = {}
-    for language in LANGUAGES:
-        said = captioner.caption(world.render(papers), language=language)
-        sat |= captioning.mark(captioning.Paper("", language, papers, world), said)
-    marks = {m: np.mean([sat[f"{m}_{x}"] for x in LANGUAGES], axis=0) for m in ("object_f1", "exact")}
+    scored = marks(checkpoints.load(ShowAndTell, folder).eval(), papers, beam=1)
     minutes = looks[name][-1]["cpu"] / 60
-    cells = ["{:.1%} ({:.1%}–{:.1%})".format(*mark) for mark in marks.values()]
-    rows.append([ways[name], *cells, f"{minutes:.1f}"])
+    rows.append([ways[name], *map(told, scored.values()), f"{minutes:.1f}"])
     key = name.replace("-", "_")
-    numbers |= {f"{key}_{m}": mark[0] for m, mark in marks.items()} | {f"{key}_minutes": minutes}
+    numbers |= {f"{key}_{metric}": mark[0] for metric, mark in scored.items()} | {f"{key}_minutes": minutes}
 plots.table(
     [say(ko="시작", en="begins"), "object_f1", "exact", say(ko="CPU 분", en="CPU minutes")],
     rows,
     caption=say(
-        ko=f"시험용 짝 {n}장을 설명한 점수. 두 언어의 평균, 괄호 안은 95 % 구간",
-        en=f"Scores on {n} test pairs: means over both languages, in brackets 95 % intervals",
+        ko=f"시험용 짝 {pairs}쌍의 그림 {n}장. 두 언어의 평균, 괄호 안은 95 % 구간",
+        en=f"{n} pictures of {pairs} test pairs: means over both languages, in brackets 95 % intervals",
     ),
     numbers=numbers,
 )
+
+
+# %% name="mixes" tags=["quiet"]
+def crowded(name):
+    """The share of three or four things among the pictures from which a captioner learned to tell."""
+    told = [stage for stage in cards[name]["recipe"]["stages"] if stage["kind"] in ("Captions", "Attending")]
+    seen = [stage["steps"] * stage["batch_size"] for stage in told]
+    return sum(n * dict(map(tuple, stage["mix"]))["many"] for n, stage in zip(seen, told, strict=True)) / sum(seen)
+
 
 # %% name="crowd"
 crowds = {
@@ -136,46 +183,42 @@ crowds = {
 many = world.scenes(4 * n, seed=13, split="test", kind="many")
 crowds |= {k: [scene for scene in many if len(scene.things) == k][:n] for k in (3, 4)}
 
-found = {}
-for name in ("show-and-tell", "show-attend-and-tell"):
-    for k, scenes in crowds.items():
-        for language in LANGUAGES:
-            said = models[name].caption(world.render(scenes), language=language)
-            sat = captioning.mark(captioning.Paper("", language, scenes, world), said)
-            found[name, k] = found.get((name, k), {}) | sat
+lookers = ("show-and-tell", "show-attend-and-tell")
+found = {(name, k): marks(models[name], scenes) for name in lookers for k, scenes in crowds.items()}
 
 # %% name="grid" tags=["quiet"]
-middle = {
-    (name, k, m): np.mean([sat[f"{m}_{language}"] for language in LANGUAGES], axis=0)
-    for (name, k), sat in found.items()
-    for m in ("object_f1", "exact")
-}
-panels = {
-    m: [
-        Line(
-            titles[name],
-            list(crowds),
-            *([middle[name, k, m][i] for k in crowds] for i in range(3)),
-            era="connect",
-            dashed=name == "show-and-tell",
-        )
-        for name in ("show-and-tell", "show-attend-and-tell")
-    ]
-    for m in ("object_f1", "exact")
-}
 plots.show(
-    plots.lines(panels, x=say(ko="물건의 수", en="number of objects"), ticks=list(crowds), shares=tuple(panels)),
+    plots.lines(
+        {
+            metric: [
+                Line(
+                    titles[name],
+                    list(crowds),
+                    *([found[name, k][metric][i] for k in crowds] for i in range(3)),
+                    era="connect",
+                    dashed=name == "show-and-tell",
+                )
+                for name in lookers
+            ]
+            for metric in ("object_f1", "exact")
+        },
+        x=say(ko="물건의 수", en="number of objects"),
+        ticks=list(crowds),
+        shares=("object_f1", "exact"),
+    ),
     alt="; ".join(
-        f"{m}, {titles[name]}: " + ", ".join(f"{k}: {middle[name, k, m][0]:.0%}" for k in crowds)
-        for m in panels
-        for name in ("show-and-tell", "show-attend-and-tell")
+        f"{metric}, {titles[name]}: " + ", ".join(f"{k}: {found[name, k][metric][0]:.0%}" for k in crowds)
+        for metric in ("object_f1", "exact")
+        for name in lookers
     ),
     caption=say(
-        ko=f"처음 보는 짝으로 된 장면, 칸마다 {n}장. 두 언어의 평균, 세로줄은 95 % 구간",
-        en=f"Scenes of pairs never seen together, {n} each. Means over both languages; upright lines are 95 % intervals",
+        ko=f"처음 보는 짝으로 된 장면, 수마다 {n}장. 두 언어의 평균, 세로줄은 95 % 구간",
+        en=f"Scenes of pairs never seen together, {n} of each. Means over both languages, bars are 95 % intervals",
     ),
     numbers={
-        f"{name}_{k}_{m}".replace("-", "_"): value[0] for (name, k, m), value in middle.items()
+        f"{name}_{k}_{metric}".replace("-", "_"): mark[0]
+        for (name, k), scored in found.items()
+        for metric, mark in scored.items()
     },
 )
 
@@ -183,22 +226,24 @@ plots.show(
 plots.table(
     ["", *(say(ko=f"{k}개", en=str(k)) for k in crowds)],
     [
-        [f"{titles[name]}, {m}", *("{:.1%} ({:.1%}–{:.1%})".format(*middle[name, k, m]) for k in crowds)]
-        for m in ("object_f1", "exact")
-        for name in ("show-and-tell", "show-attend-and-tell")
+        [f"{titles[name]}, {metric}", *(told(found[name, k][metric]) for k in crowds)]
+        for metric in ("object_f1", "exact")
+        for name in lookers
     ],
     caption=say(ko="물건의 수와 점수(95 % 구간)", en="Scores by the number of objects (95 % intervals)"),
+    numbers={f"many_{name}".replace("-", "_"): crowded(name) for name in lookers},
 )
 
 # %% name="ask"
-scene = world.sample(seed=3, split="test", kind="pair")
+scene = world.sample(seed=0, split="test", kind="pair")
 questions = [q.text for q in scene.questions(reader) if q.kind in ("what", "where", "how_many")][:4]
 
 for question in questions:
     print(question)
-    print("   Show and Tell:", models["show-and-tell"].caption(scene.image(), language=reader))
-    print("   Show, Attend and Tell:", models["show-attend-and-tell"].caption(scene.image(), language=reader))
-    print("   2015 VQA:", models["question-answering"].answer(scene.image(), question, language=reader))
+    for name in ("show-and-tell", "show-attend-and-tell"):
+        print(f"   {titles[name]}:", models[name].caption(scene.image(), language=reader))
+    name = "question-answering"
+    print(f"   {titles[name]}:", models[name].answer(scene.image(), question, language=reader))
 
 plots.picture(scene.image(), alt=scene.caption(reader))
 
@@ -215,7 +260,7 @@ class Deaf:
 
 
 class Prompted(Deaf):
-    """The question is laid in its mouth: it reads it as the beginning of its own sentence, and goes on."""
+    """The question is laid in its mouth: it takes it for the beginning of its own sentence, and goes on."""
 
     def answer(self, images, questions, language):
         model, tokenizer = self.captioner, self.captioner.tokenizer
@@ -234,9 +279,12 @@ class Prompted(Deaf):
 
 
 prompted = Prompted(models["show-and-tell"])
-for question, answer in zip(questions, prompted.answer([scene.image()] * 4, questions, reader), strict=True):
-    read = prompted.captioner.tokenizer
-    print(read.decode(read.encode(question, reader)), "→", answer)
+words = models["show-and-tell"].tokenizer
+for language in LANGUAGES:
+    asked = [question.text for question in scene.questions(language) if question.kind != "category"][1:6]
+    said = prompted.answer([scene.image()] * len(asked), asked, language)
+    for question, answer in zip(asked, said, strict=True):
+        print(words.decode(words.encode(question, language)), "→", answer or "·")
 
 # %% name="new-word"
 pet = {"ko": "모모", "en": "Momo"}[reader]
@@ -246,9 +294,8 @@ try:
 except InputError as error:
     print(error)
 
-tokenizer = models["show-and-tell"].tokenizer
 for word in (cat, pet):
-    print(word, "→", tokenizer.decode(tokenizer.encode(word, reader)))
+    print(word, "→", words.decode(words.encode(word, reader)))
 
 # %% name="instruction"
 asked = {"ko": "왼쪽에 있는 것만 말해", "en": "say only what is on the left"}[reader]
@@ -266,9 +313,15 @@ for title, candidate in (
     named = [world.reader.mentioned(answer, reader) for answer in said]
     obeyed[title] = (said[0], np.mean([n == [left] for n, left in zip(named, lefts, strict=True)]))
 plots.table(
-    [say(ko="모델", en="system"), say(ko="첫 그림에 한 말", en="said of the first picture"), say(ko="왼쪽 것만 말한 비율", en="named only the left thing")],
+    [
+        say(ko="모델", en="system"),
+        say(ko="첫 그림에 한 말", en="said of the first picture"),
+        say(ko="왼쪽 것만 말한 비율", en="named only the left thing"),
+    ],
     [[title, said, f"{share:.0%}"] for title, (said, share) in obeyed.items()],
-    caption=say(ko=f"지시 “{asked}”, 그림 {len(pictures)}장", en=f"The instruction “{asked}”, {len(pictures)} pictures"),
+    caption=say(
+        ko=f"지시 “{asked}”, 그림 {len(pictures)}장", en=f"The instruction “{asked}”, {len(pictures)} pictures"
+    ),
     numbers={f"obeyed_{i}": float(share) for i, (_, share) in enumerate(obeyed.values())},
 )
 
@@ -282,17 +335,29 @@ class Blind(Deaf):
 
 
 sheets = [sheet for sheet in answering.papers(world, 500, seed=0) if not sheet.prefix]
-candidates = {
-    say(ko="제비뽑기", en="chance"): answering.chance(world, 0),
-    say(ko="가장 흔한 답", en="most frequent answer"): answering.most_frequent(world, 0),
-    say(ko="Show and Tell의 캡션", en="the caption of Show and Tell"): Deaf(models["show-and-tell"]),
-    say(ko="질문을 입에 넣은 Show and Tell", en="Show and Tell, asked in its mouth"): prompted,
-    titles["question-answering"]: models["question-answering"],
-    say(ko="질의응답, 다른 그림", en="question answering, another picture"): Blind(models["question-answering"]),
-}
+kind_of = np.array([item.kind for item in sheets[0].items])
+
+
+def sit(candidate):
+    """Whether each question is answered right: (languages, questions)."""
+    return np.array(
+        [
+            [
+                answering.is_right(item, said, sheet.language)
+                for item, said in zip(sheet.items, candidate(sheet.items, sheet.language), strict=True)
+            ]
+            for sheet in sheets
+        ]
+    )
+
+
+answerer = models["question-answering"]
 results = {
-    title: answering.sit(c if callable(c) and not hasattr(c, "answer") else answering.answerer(c, world), sheets, 0)
-    for title, c in candidates.items()
+    "frequent": sit(answering.most_frequent(world, 0)),
+    "caption": sit(answering.answerer(Deaf(models["show-and-tell"]), world)),
+    "prompted": sit(answering.answerer(prompted, world)),
+    "answerer": sit(answering.answerer(answerer, world)),
+    "blind": sit(answering.answerer(Blind(answerer), world)),
 }
 
 # %% name="answers" tags=["quiet"]
@@ -305,53 +370,55 @@ kinds = {
     "all": say(ko="모두", en="all"),
     "knowledge": say(ko="지식", en="knowledge"),
 }
-
-
-def both(marks, kind):
-    """The mean over languages."""
-    return float(np.mean([marks[f"{kind}_{language}"][0] for language in LANGUAGES]))
-
-
-keys = ["chance", "frequent", "caption", "prompted", "answerer", "blind"]
+who = {
+    "frequent": say(ko="가장 흔한 답", en="most frequent answer"),
+    "caption": say(ko="Show and Tell의 캡션", en="Show and Tell's caption"),
+    "prompted": say(ko="질문을 입에 넣은 Show and Tell", en="Show and Tell, asked in its mouth"),
+    "answerer": titles["question-answering"],
+    "blind": say(ko="질의응답, 다른 그림", en="question answering, another picture"),
+}
+chosen = {kind: kind_of == kind if kind != "all" else kind_of != "knowledge" for kind in kinds}
+shares = {(key, kind): right[:, rows].mean() for key, right in results.items() for kind, rows in chosen.items()}
 plots.table(
     [say(ko="누가", en="who"), *kinds.values()],
-    [[title, *(f"{both(marks, kind):.1%}" for kind in kinds)] for title, marks in results.items()],
+    [[title, *(f"{shares[key, kind]:.1%}" for kind in kinds)] for key, title in who.items()],
     caption=say(
-        ko=f"답하기 시험, 언어마다 질문 {len(sheets[0].items)}개. 두 언어의 평균",
-        en=f"The answering task, {len(sheets[0].items)} questions in each language; means over both",
+        ko=f"답하기 시험, 질문 {len(kind_of)}개. 두 언어의 평균",
+        en=f"The answering task, {len(kind_of)} questions; means over both languages",
     ),
-    numbers={
-        f"{key}_{kind}": both(marks, kind) for key, marks in zip(keys, results.values(), strict=True) for kind in kinds
+    numbers={f"{key}_{kind}": share for (key, kind), share in shares.items()}
+    | {
+        f"prompted_where_{sheet.language}": results["prompted"][row, chosen["where"]].mean()
+        for row, sheet in enumerate(sheets)
     },
 )
 
 # %% name="answer-bars" tags=["quiet"]
-answerer, frequent = results[titles["question-answering"]], results[say(ko="가장 흔한 답", en="most frequent answer")]
-groups = {}
-for kind, title in kinds.items():
-    groups[title] = [
-        Bar(say(ko="가장 흔한 답", en="most frequent"), both(frequent, kind)),
+groups = {
+    title: [
+        Bar(who["frequent"], shares["frequent", kind]),
         Bar(
-            say(ko="질의응답", en="answerer"),
-            *(float(np.mean([answerer[f"{kind}_{language}"][i] for language in LANGUAGES])) for i in range(3)),
+            say(ko="질의응답", en="question answering"),
+            *interval(results["answerer"][:, chosen[kind]].mean(0)),
             era="connect",
         ),
     ]
+    for kind, title in kinds.items()
+}
 plots.show(
     plots.bars(groups),
     alt="; ".join(f"{t}: " + ", ".join(f"{b.label} {b.value:.0%}" for b in bars) for t, bars in groups.items()),
-    caption=say(ko="질문의 종류마다 맞힌 비율", en="Share of right answers, by kind of question"),
+    caption=say(
+        ko="질문의 종류마다 맞힌 비율. 가는 선은 95 % 구간", en="Right answers by kind. Thin lines are 95 % intervals"
+    ),
 )
 
 # %% name="list"
 _, known = corpus()
-questions = [item.asked[language] for sheet in sheets for item in sheet.items for language in [sheet.language]]
-listed = {
-    kind: np.mean([q.answer in known for q in questions if q.kind == kind]) for kind in list(kinds)[:5]
-}
-print(len(known))
-for kind, share in listed.items():
-    print(f"{kind:9} {share:.1%}")
+wanted = [item.asked[sheet.language] for sheet in sheets for item in sheet.items if item.kind != "knowledge"]
+listed = {kind: np.mean([q.answer in known for q in wanted if q.kind == kind]) for kind in answering.KINDS}
+
+plots.values("\n".join(f"{kind:9} {share:.1%}" for kind, share in listed.items()), answers=len(known), **listed)
 
 # %% name="turns" tags=["quiet"]
 talks = world.scenes(n, seed=19, split="test", kind="pair")
@@ -367,8 +434,16 @@ first = talks[0].dialogue(reader)
 plots.table(
     [say(ko="물음", en="question"), say(ko="보기", en="example"), *spoken.values()],
     [
-        [say(ko="앞말에 기댄 물음", en="leaning on what was said"), first[-1][0], *(f"{shares[f'alone_{x}']:.1%}" for x in LANGUAGES)],
-        [say(ko="온전한 물음", en="in full"), talks[0].questions(reader)[2].text, *(f"{shares[f'whole_{x}']:.1%}" for x in LANGUAGES)],
+        [
+            say(ko="앞말에 기댄 물음", en="leaning on what was said"),
+            first[-1][0],
+            *(f"{shares[f'alone_{x}']:.1%}" for x in LANGUAGES),
+        ],
+        [
+            say(ko="온전한 물음", en="in full"),
+            talks[0].questions(reader)[2].text,
+            *(f"{shares[f'whole_{x}']:.1%}" for x in LANGUAGES),
+        ],
     ],
     caption=say(ko=f"같은 것을 두 가지로 묻다, 그림 {n}장", en=f"The same, asked in two ways of {n} pictures"),
     numbers=shares,
@@ -412,14 +487,19 @@ plots.table(
         for name in names
     ],
     caption=say(
-        ko="이 시대의 모델. 본 그림과 CPU 분은 그 모델만의 것이고, 딛고 선 모델의 것은 더하지 않았습니다.",
-        en="The systems of this era. Pictures and CPU minutes are their own, without those of what they stand on.",
+        ko="본 그림과 시간은 그 모델만의 것이고, 딛고 선 모델의 것은 더하지 않았습니다. "
+        "CPU 분은 걸린 시간에 스레드의 수를 곱한 것입니다.",
+        en="Pictures and time are a system's own, without those of what it stands on. "
+        "CPU minutes are the time it took, times its threads.",
     ),
     numbers={
         **{f"{name}_minutes".replace("-", "_"): value for name, value in minutes.items()},
         **{f"{name}_pictures".replace("-", "_"): cards[name]["images"] for name in names},
         **{f"{name}_size".replace("-", "_"): value for name, value in sizes.items()},
         "minutes": sum(minutes.values()),
+        **{
+            f"exact_{row['stage']}": row["exact"] for row in cards["show-and-tell"]["history"] if "exact" in row
+        },  # of each stage the last look
         "hardware": cards["cnn"]["hardware"],
     },
 )
@@ -429,7 +509,7 @@ columns = [
     ("naming", "top1"), ("naming", "seen_top1"), ("captioning", "object_f1"), ("captioning", "exact"),
     ("captioning", "artist_exact"), ("answering", "all"),
 ]  # fmt: skip
-scored = {name: card["scores"]["systems"][name] for name, card in cards.items()}
+scored = {name: card["scores"].get("systems", {}).get(name, {}) for name, card in cards.items()}
 
 
 def mean(name, task, metric):

@@ -239,20 +239,15 @@ rows = {
     "lstm": "LSTM",
     "grammar": say(ko="문법을 다 아는 이", en="who knows the grammar"),
 }
-columns = {
-    (language, name): f"{title}, {pairs}"
-    for language, title in languages.items()
-    for name, pairs in (("seen", say(ko="나온 짝", en="seen")), ("unseen", say(ko="처음 보는 짝", en="unseen")))
-}
 plots.table(
-    ["", *columns.values()],
-    [[title, *(f"{found[row, *column]:.2f}" for column in columns)] for row, title in rows.items()],
+    ["", *languages.values()],
+    [[title, *(f"{found[row, language, 'unseen']:.2f}" for language in languages)] for row, title in rows.items()],
     caption=say(
-        ko=f"낱말마다의 퍼플렉시티. 물건이 둘인 장면 {len(said)}개씩이며, 낮을수록 좋습니다.",
-        en=f"Perplexity a word, on {len(said)} scenes of two objects each; lower is better.",
+        ko=f"낱말마다의 퍼플렉시티. 처음 보는 짝의 장면 {len(said)}개이며, 낮을수록 좋습니다.",
+        en=f"Perplexity a word on {len(said)} scenes of unseen pairs; lower is better.",
     ),
-    best=[(3, column) for column in range(1, 5)],
-    numbers={"_".join((row, *column)): found[row, *column] for row in rows for column in columns} | {"captions": n},
+    best=[(3, 1), (3, 2)],
+    numbers={"captions": n} | {"_".join(which): value for which, value in found.items()},
 )
 
 # %% name="agreement"
@@ -266,7 +261,8 @@ def twins(first, second, language):
     said = [captions(fact, world.reader.names, language)[wording] for fact in facts]
     tokens = [model.tokenizer.encode(sentence, language) for sentence in said]
     differ = [i for i, (one, other) in enumerate(zip(*tokens, strict=True)) if one != other]
-    return said, tokens, differ[len(differ) // 2]  # the last: where the second thing's place begins
+    half = len(differ) // 2
+    return said, tokens, (differ[half - 1], differ[half])  # the last: where the first place ends, the second begins
 
 
 print(*twins(cat, apple, reader)[0], sep="\n")
@@ -274,7 +270,7 @@ agrees = {(kind, language): [] for language in languages for kind in ("trigram",
 for scene in asked["unseen"]:
     pair = [thing.mention for thing in scene.things]
     for language in languages:
-        _, tokens, at = twins(*pair, language)
+        _, tokens, (_, at) = twins(*pair, language)
         for right, wrong in (tokens, tokens[::-1]):
             p = counting["trigram", language].next_word(right[:at])
             agrees["trigram", language].append(p[right[at]] > p[wrong[at]])
@@ -419,21 +415,26 @@ def memory(tokens):
     return torch.stack(held), torch.stack(kept)
 
 
-def before_the_second_place(scenes):
-    """The memory just before the place of the second thing is said: (scenes, left or above, cells)."""
+def between(scenes):
+    """The memory just before the second place is said, and the forget gates since the first.
+
+    Both are (scenes, left or above, cells).
+    """
     found = []
     for scene in scenes:
-        _, tokens, at = twins(*(thing.mention for thing in scene.things), reader)
-        found.append(torch.stack([memory(row[:at])[0][-1] for row in tokens]))
-    return torch.stack(found)
+        _, tokens, (first, second) = twins(*(thing.mention for thing in scene.things), reader)
+        for row in tokens:
+            held, kept = memory(row[:second])
+            found.append(torch.stack([held[-1], kept[first + 1 :].mean(0)]))
+    return torch.stack(found).unflatten(0, (-1, 2)).unbind(2)
 
 
-seen = before_the_second_place(asked["seen"][:60])
+seen, _ = between(asked["seen"][:60])
 left, above = seen.mean(0)
 cell = int(((left - above).abs() / (seen.std(0).sum(0) + 0.05)).argmax())  # where the two lie farthest apart
 middle, side = (left + above)[cell] / 2, (left - above)[cell].sign()
-unseen = (before_the_second_place(asked["unseen"][:100])[..., cell] - middle) * side
-told_apart = torch.cat([unseen[:, 0] > 0, unseen[:, 1] < 0]).float().mean()
+unseen, open_between = (values[..., cell] for values in between(asked["unseen"][:100]))
+told_apart = ((unseen - middle) * side * torch.tensor([1, -1]) > 0).float().mean()
 
 blocks = []
 for tokens in twins(cat, apple, reader)[1]:
@@ -448,7 +449,7 @@ plots.show(
         ko=f"기억 {model.config.width}칸 가운데 {cell}번째 칸",
         en=f"Cell {cell} of the {model.config.width}",
     ),
-    numbers={"cell": cell, "told_apart": float(told_apart), "n": unseen.numel()},
+    numbers={"told_apart": float(told_apart), "n": unseen.numel(), "open": float(open_between.mean())},
 )
 
 # %% name="published"
@@ -467,6 +468,7 @@ lines = [f"{name:22}{count:>13,}" for name, count in {"LSTM(512, 512)": one_laye
 plots.values("\n".join([lines[0], "", *lines[1:], f"{'':22}{sum(counts.values()):>13,}"]), layer=one_layer)
 
 # %% name="parity"
+torch.manual_seed(0)
 sequence = torch.randn(2, 20, 512)
 gaps = {}
 for name, ours, theirs in (
