@@ -105,22 +105,25 @@ class CrossAttention(nn.Module):
         source_width: of what is attended to.
         heads: their number; divides width.
         bias: whether queries, keys and values have biases; the last projection always has one.
+        out_width: of what comes out; that of x if None.
     """
 
-    def __init__(self, width: int, source_width: int, heads: int, bias: bool = True) -> None:
+    def __init__(
+        self, width: int, source_width: int, heads: int, bias: bool = True, out_width: int | None = None
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.q = nn.Linear(width, width, bias=bias)
         self.k = nn.Linear(source_width, width, bias=bias)
         self.v = nn.Linear(source_width, width, bias=bias)
-        self.out = nn.Linear(width, width)
+        self.out = nn.Linear(width, out_width or width)
 
     def forward(
         self,
         x: Float[Tensor, "batch tokens width"],
         source: Float[Tensor, "batch keys source_width"],
         there: Bool[Tensor, "batch keys"] | None = None,
-    ) -> Float[Tensor, "batch tokens width"]:
+    ) -> Float[Tensor, "batch tokens out_width"]:
         """What each token finds in the source; `there` is False at its padding."""
         batch, tokens, width = x.shape
         q, k, v = (
