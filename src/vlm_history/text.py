@@ -15,6 +15,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from pathlib import Path
 
@@ -212,22 +213,34 @@ class BytePairTokenizer:
                 places[pair].add(number)
         merges: list[Merge] = []
         ids = {letter: number for number, letter in enumerate(_LETTER[byte] for byte in _LETTER)}
-        while len(ids) + len(specials) < size and pairs:
+
+        def rank(pair: Merge) -> tuple[int, int, int, Merge]:
             # among equals the pair of the oldest tokens, so that the result does not depend on the order of the texts
-            best = max(pairs, key=lambda pair: (pairs[pair], -ids[pair[0]], -ids[pair[1]]))
+            return -pairs[pair], ids[pair[0]], ids[pair[1]], pair
+
+        queue = [rank(pair) for pair in pairs]
+        heapify(queue)
+        while len(ids) + len(specials) < size and queue:
+            negative, _, _, best = heappop(queue)
+            if -negative != pairs[best]:  # its count has changed since, and it stands elsewhere in the queue
+                continue
             if pairs[best] < 2:
                 break
             merges.append(best)
-            ids.setdefault(best[0] + best[1], len(ids))
-            for number in sorted(places.pop(best)):
+            ids[best[0] + best[1]] = len(ids)
+            changed: set[Merge] = set()
+            for number in places.pop(best):
                 tokens, count = words[number]
                 for pair in pairwise(tokens):
                     pairs[pair] -= count
+                changed.update(pairwise(tokens))
                 tokens[:] = _join(tokens, best)
                 for pair in pairwise(tokens):
                     pairs[pair] += count
                     places[pair].add(number)
-            pairs = +pairs
+                changed.update(pairwise(tokens))
+            for pair in changed:
+                heappush(queue, rank(pair))
         return cls(merges, specials)
 
     def save(self, path: str | Path) -> None:
