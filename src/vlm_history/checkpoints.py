@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import shutil
 import types
@@ -16,18 +15,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vlm_history.errors import InputError
-from vlm_history.text import WordTokenizer
+from vlm_history.text import BytePairTokenizer, WordTokenizer
 
 System = TypeVar("System", bound=nn.Module)
 LARGEST = 7 * 2**20
 """Bytes of a file of weights, so that each stays small enough for a repository."""
 
 
-def _files(system_class: type[nn.Module]) -> tuple[str, ...]:
-    """What a folder of this system holds; not every system reads words."""
-    words = ("tokenizer.json",) if "tokenizer" in inspect.signature(system_class).parameters else ()
-    return ("model.safetensors", "config.json", *words)
-
+def _tokenizer(system_class: type[nn.Module]) -> type[WordTokenizer] | type[BytePairTokenizer] | None:
+    """How a system reads: as those of era 1 by words, as those since by byte pairs, or not at all."""
+    hint = typing.get_type_hints(system_class.__init__).get("tokenizer")
+    kinds = [kind for kind in (WordTokenizer, BytePairTokenizer) if kind in typing.get_args(hint)]
+    return kinds[0] if kinds else None
 
 
 def config_to_data(config: Any) -> dict[str, Any]:
@@ -115,11 +114,12 @@ def load(system_class: type[System], directory: str | Path) -> System:
         InputError: files are missing, or tensors are missing, left over or of another shape.
     """
     directory = Path(directory)
-    files = _files(system_class)
+    reader = _tokenizer(system_class)
+    files = ["model.safetensors", "config.json", *(["tokenizer.json"] if reader else [])]
     missing = [name for name in files if not (directory / name).is_file()]
     if missing:
         raise InputError(f"expected {', '.join(files)} in {directory}, but {', '.join(missing)} is missing")
-    words = [WordTokenizer.load(directory / name) for name in files if name == "tokenizer.json"]
+    words = [reader.load(directory / "tokenizer.json")] if reader else []
     data = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     config_class = typing.get_type_hints(system_class.__init__)["config"]
     model = system_class(config_from_data(config_class, data), *words)

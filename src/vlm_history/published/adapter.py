@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -22,11 +23,13 @@ class Adapter:
         ignored: beginnings of their names that our network has no use for.
         kernels: our linear layers that are convolutions of theirs, with the kernel's rows and columns: the same
             numbers in the same order, as (outputs, inputs, rows, columns).
+        transposed: our linear layers whose weight they keep as (inputs, outputs).
     """
 
     ours_to_theirs: Mapping[str, str]
     ignored: tuple[str, ...] = ()
     kernels: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    transposed: frozenset[str] = frozenset()
 
     def theirs(self, ours: str) -> str:
         """Their name of a tensor of ours."""
@@ -36,8 +39,15 @@ class Adapter:
     def shaped(self, ours: str, value: Tensor) -> Tensor:
         """A tensor of ours in their shape."""
         module, _, tensor = ours.rpartition(".")
+        if tensor == "weight" and module in self.transposed:
+            return value.T
         kernel = self.kernels.get(module) if tensor == "weight" else None
         return value.unflatten(1, (-1, *kernel)) if kernel else value
+
+    def unshaped(self, ours: str, value: Tensor, shape: torch.Size) -> Tensor:
+        """A tensor of theirs in our shape."""
+        module, _, tensor = ours.rpartition(".")
+        return value.T.contiguous() if tensor == "weight" and module in self.transposed else value.reshape(shape)
 
     def share(self, tensors: Iterable[str]) -> float:
         """How many of their modules own one of these tensors, from 0 (none) to 1 (all)."""
@@ -62,7 +72,7 @@ class Adapter:
             (f"{name} {tuple(tensors[name].shape)} instead of {tuple(shape)}" for name, shape in wanted.items()
              if tensors[name].shape != shape),
         )  # fmt: skip
-        return {ours: tensors[self.theirs(ours)].reshape(value.shape) for ours, value in state.items()}
+        return {ours: self.unshaped(ours, tensors[self.theirs(ours)], value.shape) for ours, value in state.items()}
 
     def to_published(self, model: nn.Module) -> dict[str, Tensor]:
         """Our tensors under their names and in their shapes."""
