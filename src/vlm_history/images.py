@@ -27,7 +27,7 @@ def is_single(images: Images) -> bool:
     return isinstance(images, (str, Path, Image.Image))
 
 
-def _one(image: Any, size: int) -> np.ndarray:
+def _one(image: Any, size: int, crop: bool) -> np.ndarray:
     if isinstance(image, (str, Path)):
         path = Path(image)
         if not path.is_file():
@@ -44,14 +44,20 @@ def _one(image: Any, size: int) -> np.ndarray:
         raise InputError(f"{_WANTED}, got {came}; convert it, e.g. with numpy.asarray(PIL_image.convert('RGB'))")
     if 0 in image.shape:
         raise InputError(f"{_WANTED}, got an empty one {image.shape}")
-    if image.shape[:2] != (size, size):
-        resized = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
-        return np.asarray(resized)
-    return image
+    height, width = image.shape[:2]
+    if (height, width) == (size, size):
+        return image
+    if not crop:
+        return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
+    short = min(height, width)
+    wide, high = size * width // short, size * height // short  # the shorter one is as long as it shall be
+    resized = np.asarray(Image.fromarray(image).resize((wide, high), Image.Resampling.BICUBIC))
+    left, upper = round((wide - size) / 2), round((high - size) / 2)
+    return resized[upper : upper + size, left : left + size]
 
 
 def read_images(
-    images: Images, *, size: int, mean: Sequence[float], std: Sequence[float]
+    images: Images, *, size: int, mean: Sequence[float], std: Sequence[float], crop: bool = False
 ) -> Float[Tensor, "batch 3 height width"]:
     """Whatever is given -> normalised pixels.
 
@@ -59,6 +65,7 @@ def read_images(
         images: see `Images`; a prepared float tensor (batch, 3, height, width) passes as it is.
         size: height and width to which images are resized.
         mean, std: of each channel, for pixels from 0 to 1.
+        crop: cut out the middle of an image that is not square; else it is squeezed.
 
     Raises:
         InputError: not an image, or none.
@@ -78,6 +85,6 @@ def read_images(
         raise InputError(f"{_WANTED}, got {type(images).__name__}") from None
     if not several:
         raise InputError(f"{_WANTED}, got an empty list; pass at least one")
-    pixels = torch.from_numpy(np.stack([_one(image, size) for image in several])).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(np.stack([_one(image, size, crop) for image in several])).permute(0, 3, 1, 2)
     mean_, std_ = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (mean, std))
     return (pixels.float() / 255 - mean_) / std_

@@ -1,0 +1,247 @@
+"""The two towers of CLIP: what sees, of which the paper tries two kinds, and what reads.
+
+Radford et al., 2021 (arXiv 2103.00020), section 2.4 and, for sizes, tables 19 and 20. All end in vectors of one width
+that are not yet of unit length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vlm_history.connect.cnn import CNNConfig, ResidualCNN
+from vlm_history.errors import InputError
+from vlm_history.layers import Activation, CrossAttention, PreNormBlock
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""Of the pixels of CLIP's own training pictures."""
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """A vision transformer: pictures are cut into squares of `patch` pixels."""
+
+    patch: int
+    width: int
+    depth: int
+    heads: int
+    image_size: int = 224
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """CLIP's modified ResNet: blocks of each of its four stages; the first of them ends with 4 x `width` channels."""
+
+    stages: tuple[int, int, int, int]
+    width: int
+    heads: int
+    image_size: int = 224
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The text transformer. The last two tokens of the vocabulary begin and end a text of at most `length` tokens."""
+
+    vocabulary: int = 49_408
+    length: int = 77
+    width: int = 512
+    depth: int = 12
+    heads: int = 8
+
+
+def _blocks(width: int, depth: int, heads: int, causal: bool, activation: Activation) -> nn.ModuleList:
+    """A stack of blocks, begun as in OpenAI's code: what each adds is the smaller, the deeper the stack."""
+    blocks = nn.ModuleList()
+    for _ in range(depth):
+        block = PreNormBlock(width, heads, causal, activation)
+        nn.init.normal_(block.attention.qkv.weight, std=width**-0.5)
+        nn.init.normal_(block.attention.out.weight, std=(2 * width * depth) ** -0.5)
+        nn.init.normal_(block.mlp.widen.weight, std=(2 * width) ** -0.5)
+        nn.init.normal_(block.mlp.narrow.weight, std=(2 * width * depth) ** -0.5)
+        blocks.append(block)
+    return blocks
+
+
+class VisionTransformer(nn.Module):
+    """A transformer over squares of the picture, and one token more that gathers what they say (section 2.4)."""
+
+    def __init__(self, config: ViTConfig, width: int, activation: Activation) -> None:
+        super().__init__()
+        self.config = config
+        spread = config.width**-0.5
+        self.patches = nn.Conv2d(3, config.width, config.patch, config.patch, bias=False)
+        self.gatherer = nn.Parameter(spread * torch.randn(config.width))
+        self.positions = nn.Parameter(spread * torch.randn(1 + (config.image_size // config.patch) ** 2, config.width))
+        self.norm_before = nn.LayerNorm(config.width)  # "an additional layer normalization" that is CLIP's own
+        self.blocks = _blocks(config.width, config.depth, config.heads, False, activation)
+        self.norm_after = nn.LayerNorm(config.width)
+        self.project = nn.Linear(config.width, width, bias=False)
+
+    def tokens(
+        self, pixels: Float[Tensor, "batch 3 rows columns"], blocks: int | None = None
+    ) -> Float[Tensor, "batch tokens channels"]:
+        """The gathering token and one for each square, row by row, after so many blocks (all if None).
+
+        Raises:
+            InputError: pictures of another size than there are positions for.
+        """
+        side = self.config.image_size
+        if pixels.shape[2:] != (side, side):
+            raise InputError(f"expected pictures of {side} x {side} pixels, got {tuple(pixels.shape[2:])}; resize them")
+        squares = self.patches(pixels).flatten(2).transpose(1, 2)
+        x = torch.cat([self.gatherer.expand(len(pixels), 1, -1), squares], dim=1) + self.positions
+        x = self.norm_before(x)
+        for block in self.blocks[:blocks]:
+            x = block(x)
+        return x
+
+    def forward(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch width"]:
+        """Normalised pixels -> image vectors, not yet of unit length."""
+        return self.project(self.norm_after(self.tokens(pixels)[:, 0]))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions and a way around; strides are averages, so that nothing is skipped (section 2.4).
+
+    Args:
+        inputs: channels that come in.
+        channels: of the 3x3 convolution; four times as many come out.
+        stride: 1, or 2 to halve the grid.
+    """
+
+    def __init__(self, inputs: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, channels, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(channels)
+        self.shrink = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
+        self.third = nn.Conv2d(channels, 4 * channels, 1, bias=False)
+        self.third_norm = nn.BatchNorm2d(4 * channels)
+        same = stride == 1 and inputs == 4 * channels
+        self.around = nn.Identity() if same else nn.Conv2d(inputs, 4 * channels, 1, bias=False)
+        self.around_norm = nn.Identity() if same else nn.BatchNorm2d(4 * channels)
+        nn.init.zeros_(self.third_norm.weight)  # at the start a block lets everything through
+
+    def forward(self, x: Float[Tensor, "batch inputs rows columns"]) -> Float[Tensor, "batch outputs half quarter"]:
+        """relu(F(x) + x)."""
+        inner = F.relu(self.first_norm(self.first(x)))
+        inner = self.shrink(F.relu(self.second_norm(self.second(inner))))
+        return F.relu(self.third_norm(self.third(inner)) + self.around_norm(self.around(self.shrink(x))))
+
+
+class AttentionPool(nn.Module):
+    """The mean of all places asks every place, where other ResNets stop at the mean (section 2.4).
+
+    Args:
+        places: rows times columns of the grid.
+        channels: of the grid.
+        heads: of the attention.
+        width: of what comes out.
+    """
+
+    def __init__(self, places: int, channels: int, heads: int, width: int) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(channels**-0.5 * torch.randn(1 + places, channels))
+        self.attention = CrossAttention(channels, channels, heads, out_width=width)
+
+    def forward(self, grid: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "batch width"]:
+        """Grid -> image vectors."""
+        places = grid.flatten(2).transpose(1, 2)
+        x = torch.cat([places.mean(1, keepdim=True), places], dim=1) + self.positions
+        return self.attention(x[:, :1], x)[:, 0]
+
+
+class ModifiedResNet(nn.Module):
+    """The ResNet of section 2.4: three convolutions to begin with, averages for strides, attention to end with."""
+
+    def __init__(self, config: ResNetConfig, width: int) -> None:
+        super().__init__()
+        self.config = config
+        widths = (3, config.width // 2, config.width // 2, config.width)
+        self.stem = nn.ModuleList(
+            nn.Conv2d(i, o, 3, stride=2 if i == 3 else 1, padding=1, bias=False) for i, o in pairwise(widths)
+        )
+        self.stem_norms = nn.ModuleList(nn.BatchNorm2d(o) for o in widths[1:])
+        self.stages = nn.ModuleList()
+        inputs = config.width
+        for number, blocks in enumerate(config.stages):
+            channels = config.width << number
+            strides = [1 if number == 0 else 2] + [1] * (blocks - 1)
+            self.stages.append(
+                nn.Sequential(*(Bottleneck(4 * channels if i else inputs, channels, s) for i, s in enumerate(strides)))
+            )
+            inputs = 4 * channels
+        self.pool = AttentionPool((config.image_size // 32) ** 2, inputs, config.heads, width)
+
+    def features(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch channels grid grid"]:
+        """The grid: for 224 x 224 pixels, 7 x 7 places.
+
+        Raises:
+            InputError: pictures of another size than there are positions for.
+        """
+        side = self.config.image_size
+        if pixels.shape[2:] != (side, side):
+            raise InputError(f"expected pictures of {side} x {side} pixels, got {tuple(pixels.shape[2:])}; resize them")
+        x = pixels
+        for convolution, norm in zip(self.stem, self.stem_norms, strict=True):
+            x = F.relu(norm(convolution(x)))
+        x = F.avg_pool2d(x, 2)
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+    def forward(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch width"]:
+        """Normalised pixels -> image vectors, not yet of unit length."""
+        return self.pool(self.features(pixels))
+
+
+class PooledCNN(nn.Module):
+    """The CNN of this world under CLIP's attention pooling."""
+
+    def __init__(self, config: CNNConfig, width: int) -> None:
+        super().__init__()
+        self.config = config
+        self.cnn = ResidualCNN(config)
+        del self.cnn.project  # attention pools in its place
+        side = config.image_size >> (1 + len(config.stages))
+        self.pool = AttentionPool(side**2, config.stages[-1], config.stages[-1] // 64, width)
+
+    def forward(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch width"]:
+        """Normalised pixels -> image vectors, not yet of unit length."""
+        return self.pool(self.cnn.features(pixels))
+
+
+class TextTransformer(nn.Module):
+    """A transformer that reads from left to right; at the token that ends a text it has read all of it."""
+
+    def __init__(self, config: TextConfig, width: int, activation: Activation) -> None:
+        super().__init__()
+        self.config = config
+        self.words = nn.Embedding(config.vocabulary, config.width)
+        self.positions = nn.Parameter(0.01 * torch.randn(config.length, config.width))
+        self.blocks = _blocks(config.width, config.depth, config.heads, True, activation)
+        self.norm = nn.LayerNorm(config.width)
+        self.project = nn.Linear(config.width, width, bias=False)
+        nn.init.normal_(self.words.weight, std=0.02)
+
+    def tokens(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens channels"]:
+        """What is known at each token of what came before it: padding at the right changes nothing."""
+        x = self.words(ids) + self.positions[: ids.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch width"]:
+        """Token ids -> text vectors, not yet of unit length; what follows the first end of text does not count."""
+        ends = (ids == self.config.vocabulary - 1).int().argmax(1)
+        return self.project(self.tokens(ids)[torch.arange(len(ids), device=ids.device), ends])
