@@ -4,13 +4,14 @@ import json
 from functools import cache
 from pathlib import Path
 
+import open_clip
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from vlm_history.errors import InputError
-from vlm_history.text import BytePairTokenizer
+from vlm_history.text import BytePairTokenizer, CLIPTokenizer
 from vlm_history.world import World
 
 TEXTS = [
@@ -117,3 +118,34 @@ def test_saved_and_read_back(ours: BytePairTokenizer, tmp_path: Path) -> None:
 def test_cuts_broken_text_softly(ours: BytePairTokenizer) -> None:
     ids = ours.encode("🍎")
     assert ours.decode(ids[:1]) == "\ufffd" or len(ids) == 1
+
+
+@cache
+def clips() -> tuple[CLIPTokenizer, open_clip.SimpleTokenizer]:
+    return CLIPTokenizer(), open_clip.SimpleTokenizer()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_clips_tokenizer_is_open_clips_on_any_text(text: str) -> None:
+    ours, theirs = clips()
+    assert ours.encode(text) == theirs.encode(text)
+
+
+PHOTOS = ["A photo of a Cat.", "it's 42 DOGS &amp; they\u2019re fine!!", "schÃ¶n", "a&amp;amp;b", "'\u017f \u0130"]
+
+
+@pytest.mark.parametrize("text", [*PHOTOS, *TEXTS[::97], *ODD])
+def test_clips_tokenizer_is_open_clips(text: str) -> None:
+    ours, theirs = clips()
+    assert ours.encode(text) == theirs.encode(text)
+    assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text)).strip()
+
+
+def test_clips_tokenizer_has_its_size_and_comes_back(tmp_path: Path) -> None:
+    ours, theirs = clips()
+    assert len(ours) == theirs.vocab_size == 49_408
+    assert [ours.id(special) for special in ours.specials] == [theirs.sot_token_id, theirs.eot_token_id]
+    assert 49_406 not in ours.encode("<start_of_text>")  # no text can write it; in open_clip this one can
+    ours.save(tmp_path / "tokenizer.json")
+    assert isinstance(BytePairTokenizer.load(tmp_path / "tokenizer.json"), CLIPTokenizer)

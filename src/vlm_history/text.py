@@ -6,18 +6,23 @@ own, written `##가`, where what is left without it is a word by itself.
 
 `BytePairTokenizer` is that of era 2 and since: whatever can be written can be read, since the smallest tokens are the
 256 bytes, and what is frequent is merged into longer ones (Sennrich et al., arXiv 1508.07909; on bytes, GPT-2, 2019).
+`CLIPTokenizer` is the one that OpenAI's CLIP was trained with: a relative of it, for lower-case English.
 """
 
 from __future__ import annotations
 
+import gzip
+import html
 import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import regex
 
@@ -133,6 +138,8 @@ _LETTER = _letters()
 _BYTE = {letter: byte for byte, letter in _LETTER.items()}
 # GPT-2's rule: words with the space before them, numbers, the rest; nothing is merged across these borders.
 _WORDS = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
+# CLIP's: digits one by one, and spaces nowhere.
+_CLIP_WORDS = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
 Merge = tuple[str, str]
 
 
@@ -144,10 +151,13 @@ class BytePairTokenizer:
         specials: tokens that text cannot write, such as "<|endoftext|>"; their ids come last.
     """
 
+    ending = ""  # what marks the last letter of a word; then each byte has two tokens
+
     def __init__(self, merges: Sequence[Merge], specials: Sequence[str] = ()) -> None:
         self.merges = tuple((left, right) for left, right in merges)
         self.specials = tuple(specials)
-        self.vocabulary = (*(_LETTER[byte] for byte in _LETTER), *(a + b for a, b in self.merges), *self.specials)
+        letters = [letter + ending for ending in dict.fromkeys(("", self.ending)) for letter in _LETTER.values()]
+        self.vocabulary = (*letters, *(a + b for a, b in self.merges), *self.specials)
         self._ids = {token: number for number, token in enumerate(self.vocabulary)}
         if len(self._ids) < len(self.vocabulary):
             raise InputError("expected merges and specials that make different tokens, got one token twice")
@@ -169,7 +179,7 @@ class BytePairTokenizer:
 
     def _merged(self, word: str) -> tuple[int, ...]:
         """A word in bytes' letters -> ids: of all pairs in it the one learned first is merged, until none is left."""
-        tokens = list(word)
+        tokens = [*word[:-1], word[-1] + self.ending]
         while len(tokens) > 1:
             first = min(pairwise(tokens), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
             if first not in self._ranks:
@@ -181,7 +191,11 @@ class BytePairTokenizer:
         """Text -> ids. Special tokens are never read from text."""
         if not isinstance(text, str):
             raise InputError(f"expected text as str, got {type(text).__name__}; pass one text")
-        return [i for word in _words(text) for i in self._split(word)]
+        return [i for word in self._words(text) for i in self._split(word)]
+
+    def _words(self, text: str) -> list[str]:
+        """A text cut at the borders that no merge crosses, in bytes' letters."""
+        return _words(text)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Ids -> text; special tokens are dropped, and bytes that are no UTF-8 become U+FFFD."""
@@ -252,12 +266,52 @@ class BytePairTokenizer:
     def load(cls, path: str | Path) -> BytePairTokenizer:
         """Read what `save` wrote."""
         data = json.loads(Path(path).read_text(encoding="utf-8"))
+        if data == CLIPTokenizer.saved:
+            return CLIPTokenizer()
         return cls([(left, right) for left, right in data["merges"]], data["specials"])
 
 
+class CLIPTokenizer(BytePairTokenizer):
+    """The tokenizer of OpenAI's CLIP: 49,408 tokens, read from the file that open_clip ships.
+
+    Text is repaired and put into lower case first, and spaces are only borders. Equal to open_clip's, but that here no
+    text can write the two tokens that begin and end one.
+    """
+
+    ending = "</w>"
+    saved: ClassVar = {"published": "clip"}  # its name is enough to have it again
+
+    def __init__(self) -> None:
+        package = find_spec("open_clip")
+        assert package is not None and package.origin is not None
+        file = Path(package.origin).with_name("bpe_simple_vocab_16e6.txt.gz")
+        with gzip.open(file, "rt", encoding="utf-8") as opened:
+            lines = opened.read().split("\n")[1 : 1 + 49_408 - 2 * 256 - 2]  # the first names the format
+        merges = [(left, right) for left, right in (line.split() for line in lines)]
+        super().__init__(merges, ("<start_of_text>", "<end_of_text>"))
+
+    def _words(self, text: str) -> list[str]:
+        import ftfy
+
+        text = html.unescape(html.unescape(ftfy.fix_text(text)))
+        return _letters_of(_CLIP_WORDS.findall(" ".join(text.split()).lower()))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Ids -> text, in lower case and with a space after every word, also before a comma."""
+        return super().decode(ids).replace(self.ending, " ").strip()
+
+    def save(self, path: str | Path) -> None:
+        """Write which one it is."""
+        Path(path).write_text(json.dumps(self.saved), encoding="utf-8")
+
+
 def _words(text: str) -> list[str]:
-    """A text cut at the borders that no merge crosses, in bytes' letters."""
-    return ["".join(_LETTER[byte] for byte in word.encode("utf-8", "surrogatepass")) for word in _WORDS.findall(text)]
+    """A text cut by GPT-2's rule, in bytes' letters."""
+    return _letters_of(_WORDS.findall(text))
+
+
+def _letters_of(words: Iterable[str]) -> list[str]:
+    return ["".join(_LETTER[byte] for byte in word.encode("utf-8", "surrogatepass")) for word in words]
 
 
 def _join(tokens: list[str], pair: Merge) -> list[str]:
