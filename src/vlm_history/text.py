@@ -22,7 +22,7 @@ from heapq import heapify, heappop, heappush
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import regex
 
@@ -141,6 +141,17 @@ _WORDS = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p
 # CLIP's: digits one by one, and spaces nowhere.
 _CLIP_WORDS = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
 Merge = tuple[str, str]
+
+
+class Tokenizer(Protocol):
+    """What a language model asks of its tokenizer: ours have it, and those that come with published weights."""
+
+    specials: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+    def id(self, special: str) -> int: ...
+    def encode(self, text: str) -> list[int]: ...
+    def decode(self, ids: Iterable[int]) -> str: ...
 
 
 class BytePairTokenizer:
