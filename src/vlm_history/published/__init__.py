@@ -2,36 +2,49 @@
 
 published.names()                        what there is
 published.build(name)                    the architecture with random weights; nothing is downloaded
-published.load(name_or_path)             weights, from a directory or .safetensors file
+published.load(name_or_path)             weights, from a directory, a .safetensors file or the hub
 published.export(model, directory)       written so that the library loads them back
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from vlm_history.errors import InputError
-from vlm_history.published import googlenet, vgg
+from vlm_history.pretrain.clip import CLIP, CLIPConfig
+from vlm_history.published import clip, googlenet, vgg
 from vlm_history.published.adapter import Adapter, read_safetensors
 
 
 @dataclass(frozen=True)
 class Published:
-    """One published model: how to build it, and how each library names its tensors."""
+    """One published model: how to build it, how each library names its tensors, and its files on the hub, if any."""
 
     build: Callable[[], nn.Module]
     adapters: dict[str, Adapter]
+    hub: tuple[str, ...] = ()
+
+
+def _clip(name: str) -> Published:
+    config = CLIPConfig.published(clip.NAMES[name])
+    library = "transformers" if name.startswith("openai/") else "open_clip"
+    weights, files = clip.FILES[library]
+    adapters = {one: clip.ADAPTERS[one](config) for one in ("transformers", "open_clip") if clip.has(one, config)}
+    return Published(lambda: clip.build(name), adapters, (weights, *files(config)))
 
 
 _MODELS: dict[str, Published] = {
     "torchvision/googlenet": Published(googlenet.build, {"torchvision": googlenet.TORCHVISION}),
     "torchvision/vgg19": Published(vgg.build, {"torchvision": vgg.TORCHVISION, "timm": vgg.TIMM}),
+    **{name: _clip(name) for name in clip.NAMES},
 }
 
 
@@ -56,30 +69,59 @@ def build(name: str) -> nn.Module:
 
 
 def load(path: str | Path, name: str | None = None) -> nn.Module:
-    """Published weights from this computer; the tensors' names tell which library wrote them.
+    """Published weights; the configuration beside them, or else the tensors' names, tell what they are.
 
     Args:
-        path: a directory or `.safetensors` file, as the library saves it.
-        name: which of `names()` it is; may be left out while the tensors' names tell.
+        path: a directory or `.safetensors` file, as the library saves it; or one of `names()`, whose weights are then
+            fetched from the hub, where they are there, and kept for the next time.
+        name: which of `names()` it is; may be left out while the files tell.
 
     Raises:
-        InputError: no such file, a pickle, or tensors that are not those of the model.
+        InputError: no such file, no internet, a pickle, tensors or a configuration that are not those of the model.
     """
     if not Path(path).exists():
-        known = " and its weights have to be on this computer" if str(path) in _MODELS else ""
-        raise InputError(
-            f"expected a directory or a .safetensors file, got {str(path)!r}, which does not exist{known}; "
-            "save them with safetensors.torch.save_file(torchvision_model.state_dict(), file)"
-        )
+        if str(path) not in _MODELS or not _MODELS[str(path)].hub:
+            known = " and its weights have to be on this computer" if str(path) in _MODELS else ""
+            raise InputError(
+                f"expected a directory or a .safetensors file, got {str(path)!r}, which does not exist{known}; "
+                "save them with safetensors.torch.save_file(torchvision_model.state_dict(), file)"
+            )
+        name = name or str(path)
+        path = _fetch(str(path))
     candidates = [_find(name)] if name else list(_MODELS.values())
+    configuration = clip.configuration(Path(path)) if name is None or name in clip.NAMES else None
+    if configuration is not None:
+        return clip.load(Path(path), *configuration, name)
     tensors = read_safetensors(path)
     published, adapter = _recognise(tensors, candidates)
     if not name and adapter.share(tensors) < 0.5:
         raise InputError(f"expected the tensors of one of {', '.join(_MODELS)}, got others in {path}; pass name=")
     with torch.device("meta"):
         model = published.build()
+    if isinstance(model, CLIP) and not name:
+        raise InputError(
+            f"expected a configuration beside the weights of a CLIP, got none in {path}: tensors do not tell QuickGELU "
+            f"from GELU; if they are OpenAI's, pass name=, one of {', '.join(clip.NAMES)}"
+        )
     model.load_state_dict(adapter.from_published(tensors, model), assign=True)
     return model.eval()
+
+
+def _fetch(name: str) -> Path:
+    """The folder of a published model's files, fetched from the hub unless they were before."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(_MODELS[name].hub)))
+    except Exception as error:  # its many parts each raise their own
+        raise InputError(
+            f"expected the weights of {name}, which are not on this computer, and the hub could not be reached "
+            f"({type(error).__name__}); connect to the internet, or pass a directory that holds them"
+        ) from error
+    missing = [file for file in _MODELS[name].hub if not (folder / file).is_file()]
+    if missing:
+        raise InputError(f"expected {', '.join(missing)} of {name} on the hub, which has no such file; use a directory")
+    return folder
 
 
 def _recognise(tensors: Iterable[str], candidates: Iterable[Published]) -> tuple[Published, Adapter]:
@@ -92,16 +134,22 @@ def export(model: nn.Module, directory: str | Path, library: str = "torchvision"
     """Write a model so that another library loads it back.
 
     Args:
-        model: one that `build` or `load` returned.
-        directory: gets `model.safetensors`.
-        library: "torchvision" or, where it has the model, "timm".
+        model: one that `build` or `load` returned, or a CLIP of any size.
+        directory: gets the weights, and what the library reads beside them.
+        library: one that has the model: "torchvision", "timm", "transformers" or "open_clip".
 
     Returns:
-        The file.
+        The file of the weights.
 
     Raises:
         InputError: the model is none of the published ones, or the library does not have it.
     """
+    directory = Path(directory)
+    if isinstance(model, CLIP):
+        if library not in clip.FILES:
+            raise InputError(f"expected a library that has CLIP, that is {', '.join(clip.FILES)}, got {library!r}")
+        adapter, (name, describe) = clip.ADAPTERS[library](model.config), clip.FILES[library]
+        return _write(directory, name, adapter.to_published(model), describe(model.config))
     for published in _MODELS.values():
         with torch.device("meta"):
             known = published.build()
@@ -114,9 +162,13 @@ def export(model: nn.Module, directory: str | Path, library: str = "torchvision"
             f"expected a library that has {type(model).__name__}, that is {', '.join(published.adapters)}, "
             f"got {library!r}; choose one of these"
         )
-    directory = Path(directory)
+    return _write(directory, "model.safetensors", published.adapters[library].to_published(model), {})
+
+
+def _write(directory: Path, name: str, tensors: dict[str, Tensor], files: dict[str, Any]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.detach().contiguous() for k, v in published.adapters[library].to_published(model).items()}
-    beside = directory / "model.safetensors.part"
-    save_file(tensors, beside, metadata={"format": "pt"})
-    return beside.replace(directory / "model.safetensors")
+    for file, data in files.items():
+        (directory / file).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    beside = directory / f"{name}.part"
+    save_file({k: v.detach().contiguous() for k, v in tensors.items()}, beside, metadata={"format": "pt"})
+    return beside.replace(directory / name)
