@@ -38,17 +38,15 @@ class Cache:
     """
 
     def __init__(self, batch: int, heads: int, length: int, width: int, like: Tensor) -> None:
-        self.keys = like.new_empty(batch, heads, length, width)
-        self.values = like.new_empty(batch, heads, length, width)
+        self.room = like.new_empty(2, batch, heads, length, width)
         self.length = 0
 
-    def add(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append keys and values (batch, heads, tokens, width); return all so far."""
-        end = self.length + keys.shape[2]
-        self.keys[:, :, self.length : end] = keys
-        self.values[:, :, self.length : end] = values
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+    def add(self, keys_and_values: Float[Tensor, "2 batch heads tokens width"]) -> tuple[Tensor, ...]:
+        """Append those of new tokens; return the keys so far and the values so far."""
+        tokens = keys_and_values.shape[3]
+        self.room.narrow(3, self.length, tokens).copy_(keys_and_values)
+        self.length += tokens
+        return self.room.narrow(3, 0, self.length).unbind(0)
 
 
 class SelfAttention(nn.Module):
@@ -81,11 +79,10 @@ class SelfAttention(nn.Module):
             cache: of this attention.
         """
         batch, tokens, width = x.shape
-        q, k, v = (
-            part.view(batch, tokens, self.heads, -1).transpose(1, 2) for part in self.qkv(x).split(width, dim=2)
-        )
+        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
         if cache is not None:
-            k, v = cache.add(k, v)
+            k, v = cache.add(qkv[1:])
         mask = None if there is None else there[:, None, None]
         causal = self.causal and tokens > 1
         if causal and (mask is not None or k.shape[2] > tokens):
@@ -177,6 +174,10 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(width, eps=eps)
         self.dropout = nn.Dropout(dropout)
 
+    def dropped(self, x: Tensor) -> Tensor:
+        """Dropout in training; else not even the call, which counts where tokens come one at a time."""
+        return self.dropout(x) if self.training else x
+
 
 class PostNormBlock(Block):
     """LayerNorm(x + Sublayer(x)), as in 2017, and in GPT-1."""
@@ -185,8 +186,8 @@ class PostNormBlock(Block):
         self, x: Float[Tensor, "batch tokens width"], there: Tensor | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "batch tokens width"]:
         """Attention, then MLP; see `SelfAttention.forward`."""
-        x = self.attention_norm(x + self.dropout(self.attention(x, there, cache)))
-        return self.mlp_norm(x + self.dropout(self.mlp(x)))
+        x = self.attention_norm(x + self.dropped(self.attention(x, there, cache)))
+        return self.mlp_norm(x + self.dropped(self.mlp(x)))
 
 
 class PreNormBlock(Block):
@@ -196,8 +197,8 @@ class PreNormBlock(Block):
         self, x: Float[Tensor, "batch tokens width"], there: Tensor | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "batch tokens width"]:
         """Attention, then MLP; see `SelfAttention.forward`."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), there, cache))
-        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+        x = x + self.dropped(self.attention(self.attention_norm(x), there, cache))
+        return x + self.dropped(self.mlp(self.mlp_norm(x)))
 
 
 def initialise(module: nn.Module, depth: int, spread: float = 0.02) -> None:

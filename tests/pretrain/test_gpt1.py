@@ -1,13 +1,17 @@
 """GPT-1 and GPT-2 are transformers': counts at published size, logits with copied weights, cached writing."""
 
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
+from vlm_history import checkpoints
 from vlm_history.errors import InputError
-from vlm_history.pretrain.gpt1 import GPT, GPT1, GPT2, GPTConfig
+from vlm_history.pretrain.gpt1 import END, GPT, GPT1, GPT2, TOGETHER, GPTConfig
+from vlm_history.text import BytePairTokenizer
 
 SMALL = GPTConfig(vocabulary=61, length=24, width=32, depth=3, heads=4)
 COUNTS = {
@@ -157,3 +161,65 @@ def test_bad_input(options: dict, message: str) -> None:  # type: ignore[type-ar
         GPT1(SMALL).generate(torch.zeros(1, 3, dtype=torch.long), **options)
     with pytest.raises(InputError, match="at most 4 tokens, got 5"):
         GPT1(replace(SMALL, length=4))(torch.zeros(1, 5, dtype=torch.long))
+
+
+@pytest.fixture(scope="module")
+def reader() -> GPT1:
+    torch.manual_seed(0)
+    words = BytePairTokenizer.fit(["고양이가 사과를 먹었습니다. the cat ate the apple."] * 3, 300, [END])
+    model = GPT1(GPTConfig(len(words), length=48, width=16, depth=2, heads=2), words)
+    torch.nn.init.normal_(model.tokens.weight, 0, 0.5)
+    return model.eval()
+
+
+def test_log_probability_is_what_the_logits_say(reader: GPT1) -> None:
+    ids = [reader.tokenizer.id(END), *reader.tokenizer.encode("the cat"), *reader.tokenizer.encode(" ate an apple")]
+    with torch.inference_mode():
+        log_p = reader(torch.tensor([ids]))[0].log_softmax(1)
+    expected = [float(log_p[at, token]) for at, token in enumerate(ids[1:])]
+    assert reader.log_probability(["the cat ate an apple"])[0] == pytest.approx(expected, abs=1e-5)
+    later = reader.log_probability([" ate an apple"], given=["the cat"])[0]
+    assert later == pytest.approx(expected[-len(later) :], abs=1e-5)
+    assert len(later) == len(reader.tokenizer.encode(" ate an apple"))
+    assert reader.perplexity(["the cat ate an apple"]) == pytest.approx(math.exp(-sum(expected) / len(expected)))
+
+
+def test_a_text_is_as_likely_alone_as_among_others(reader: GPT1) -> None:
+    texts = ["the cat", "고양이가 사과를", "a"] * TOGETHER
+    together = reader.log_probability(texts)
+    for text, log_p in zip(texts[:3], together[-3:], strict=True):
+        assert log_p == pytest.approx(reader.log_probability([text])[0], abs=1e-5)
+
+
+def test_writes_on(reader: GPT1) -> None:
+    told = reader.write("the cat", new=9)
+    assert told.startswith("the cat") and told == reader.write("the cat", new=9)
+    begun = torch.tensor([[reader.tokenizer.id(END), *reader.tokenizer.encode("the cat")]])
+    assert told == reader.tokenizer.decode(reader.generate(begun, new=9)[0].tolist())
+    assert "<|" not in reader.write(new=9, temperature=2.0, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():  # a model that ends at once
+        ending = GPT1(reader.config, reader.tokenizer)  # type: ignore[arg-type]
+        ending.tokens.weight.zero_()
+        ending.blocks[-1].mlp_norm.weight.zero_()
+        ending.blocks[-1].mlp_norm.bias.fill_(1)
+        ending.tokens.weight[reader.tokenizer.id(END)] = 1
+    assert ending.eval().write("the cat", new=9) == "the cat"
+
+
+def test_texts_that_cannot_be_read(reader: GPT1) -> None:
+    with pytest.raises(InputError, match="a list of texts"):
+        reader.log_probability("the cat")
+    with pytest.raises(InputError, match="as many that are given"):
+        reader.log_probability(["the cat"], given=["a", "b"])
+    with pytest.raises(InputError, match="at most 48 tokens"):
+        reader.write("ab" * 30)
+    with pytest.raises(InputError, match="tokenizer of at most 61 tokens, got one of 257"):
+        GPT1(SMALL).write("the cat")
+    with pytest.raises(InputError, match="no token that begins one"):
+        GPT1(replace(SMALL, vocabulary=256), BytePairTokenizer([])).write()
+
+
+def test_saved_with_its_tokenizer(reader: GPT1, tmp_path: Path) -> None:
+    again = checkpoints.load(GPT1, checkpoints.save(reader, tmp_path / "gpt")).eval()
+    assert again.config == reader.config
+    assert again.write("고양이가", new=5) == reader.write("고양이가", new=5)

@@ -2,11 +2,14 @@
 
 Radford, Narasimhan, Salimans and Sutskever, June 2018 (Improving Language Understanding by Generative Pre-Training).
 Sections and equations are named where the code follows them. It learned from text alone. `GPT2` is the form that came
-after (Radford et al., 2019), and, with more of everything, GPT-3: normalisation goes before each part.
+after (Radford et al., 2019), and, with more of everything, GPT-3: normalisation goes before each part. What it is
+taught with few examples stands in `finetuning`.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +19,12 @@ from torch import Tensor, nn
 
 from vlm_history.errors import InputError
 from vlm_history.layers import Block, Cache, PostNormBlock, PreNormBlock, gelu_tanh, initialise
+from vlm_history.text import BytePairTokenizer, Tokenizer
+
+END = "<|endoftext|>"
+"""Stands between texts (GPT-2): what comes after it has nothing to do with what came before."""
+TOGETHER = 16
+"""Texts that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,11 @@ class GPTConfig:
     def gpt1(cls) -> GPTConfig:
         """Section 4.1: 12 layers of 768 with 12 heads, 512 positions; 40,000 merges and the letters they start from."""
         return cls(vocabulary=40_478, length=512, width=768, depth=12, heads=12)
+
+    @classmethod
+    def world(cls, vocabulary: int) -> GPTConfig:
+        """The size that the world's text is learned at: new text all the time, so there is nothing to drop out."""
+        return cls(vocabulary, length=128, width=192, depth=6, heads=6, dropout=0.0)
 
     @classmethod
     def gpt2_small(cls) -> GPTConfig:
@@ -57,13 +71,19 @@ class GPTConfig:
 
 
 class GPT(nn.Module):
-    """What GPT-1 and GPT-2 share; they differ in their blocks, and in what comes after the last."""
+    """What GPT-1 and GPT-2 share; they differ in their blocks, and in what comes after the last.
+
+    Args:
+        config: its sizes.
+        tokenizer: how it reads and writes; None: byte by byte.
+    """
 
     block: ClassVar[type[Block]]
 
-    def __init__(self, config: GPTConfig) -> None:
+    def __init__(self, config: GPTConfig, tokenizer: BytePairTokenizer | None = None) -> None:
         super().__init__()
         self.config = config
+        self.tokenizer: Tokenizer = tokenizer or BytePairTokenizer([], [END])
         self.tokens = nn.Embedding(config.vocabulary, config.width)  # W_e, which also chooses words
         self.positions = nn.Embedding(config.length, config.width)  # W_p
         self.blocks = nn.ModuleList(
@@ -95,10 +115,10 @@ class GPT(nn.Module):
         if end > self.config.length:
             raise InputError(f"expected at most {self.config.length} tokens, got {end}; shorten them")
         if there is None:
-            places = torch.arange(seen, end, device=tokens.device)
+            places = self.positions.weight[seen:end]
         else:
-            places = (there.cumsum(1) - 1).clamp_min(0)[:, seen:]
-        x = self.dropout(self.tokens(tokens) + self.positions(places))
+            places = self.positions((there.cumsum(1) - 1).clamp_min(0)[:, seen:])
+        x = self.dropout(self.tokens(tokens) + places)
         for number, block in enumerate(self.blocks):
             x = block(x, there, caches[number] if caches else None)
         return self.norm(x)
@@ -168,6 +188,77 @@ class GPT(nn.Module):
             fed = chosen[:, None]
         return written
 
+    def _begin(self, text: str) -> list[int]:
+        """The tokens of a text, after the end of another if there is a token for that.
+
+        Raises:
+            InputError: no text where there has to be one, or tokens that the network does not know.
+        """
+        ids = [*([self.tokenizer.id(END)] if END in self.tokenizer.specials else []), *self.tokenizer.encode(text)]
+        if not ids:
+            raise InputError("expected a text to begin with, since this tokenizer has no token that begins one, got ''")
+        if max(ids) >= self.config.vocabulary:
+            raise InputError(
+                f"expected a tokenizer of at most {self.config.vocabulary} tokens, got one of {len(self.tokenizer)}; "
+                "load the one that belongs to these weights"
+            )
+        return ids
+
+    def write(
+        self,
+        beginning: str = "",
+        *,
+        new: int = 64,
+        temperature: float = 0.0,
+        top: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> str:
+        """Write on, up to the end of the text.
+
+        Args:
+            beginning: what the text begins with.
+            new, temperature, top, generator: see `generate`.
+
+        Returns:
+            The whole text, its beginning included.
+        """
+        begun = torch.tensor([self._begin(beginning)], device=self.tokens.weight.device)
+        end = self.tokenizer.id(END) if END in self.tokenizer.specials else None
+        written = self.generate(begun, new=new, end=end, temperature=temperature, top=top, generator=generator)
+        return self.tokenizer.decode(written[0].tolist())
+
+    @torch.inference_mode()
+    def log_probability(self, texts: Sequence[str], given: Sequence[str] | None = None) -> list[list[float]]:
+        """log p of each token of each text, in nats.
+
+        Args:
+            texts: some texts.
+            given: for each what stands before it, which is read and not scored; None: nothing does.
+
+        Raises:
+            InputError: no list of texts, or a text that is longer than the network can see.
+        """
+        if isinstance(texts, str) or (given is not None and len(given) != len(texts)):
+            raise InputError(f"expected a list of texts, and as many that are given, got {texts!r} and {given!r}")
+        before = [self._begin(text) for text in given or [""] * len(texts)]
+        after = [self.tokenizer.encode(text) for text in texts]
+        told: list[list[float]] = []
+        for first in range(0, len(texts), TOGETHER):
+            pairs = list(zip(before, after, strict=True))[first : first + TOGETHER]
+            rows = [torch.tensor([*one, *other], device=self.tokens.weight.device) for one, other in pairs]
+            tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # padding after a token changes nothing at it
+            log_p = self(tokens[:, :-1]).log_softmax(-1).gather(2, tokens[:, 1:, None])[..., 0]
+            told += [
+                row[len(one) - 1 : len(one) + len(other) - 1].tolist()
+                for row, (one, other) in zip(log_p, pairs, strict=True)
+            ]
+        return told
+
+    def perplexity(self, texts: Sequence[str]) -> float:
+        """exp of the mean surprise a token: among how many equally likely tokens it is torn, on average."""
+        every = [log_p for text in self.log_probability(texts) for log_p in text]
+        return math.exp(-sum(every) / len(every))
+
 
 def _choose(logits: Tensor, temperature: float, top: int | None, generator: torch.Generator | None) -> Tensor:
     """The next token of each sentence."""
@@ -189,6 +280,6 @@ class GPT2(GPT):
 
     block = PreNormBlock
 
-    def __init__(self, config: GPTConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: GPTConfig, tokenizer: BytePairTokenizer | None = None) -> None:
+        super().__init__(config, tokenizer)
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
