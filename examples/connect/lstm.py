@@ -256,7 +256,7 @@ cat, apple = (Mention(world.concept(name).hexcode) for name in ("고양이", "�
 
 def twins(first, second, language):
     """Two sentences that differ in their words of place alone: left and right, above and below."""
-    wording = {"ko": -2, "en": -3}[language]
+    wording = {"ko": -2, "en": -5}[language]
     facts = [pair_fact(first, relation, second) for relation in ("left", "above")]
     said = [captions(fact, world.reader.names, language)[wording] for fact in facts]
     tokens = [model.tokenizer.encode(sentence, language) for sentence in said]

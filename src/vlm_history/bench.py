@@ -6,24 +6,31 @@ both; the median of the repeats counts. With one thread it is the thread's own t
 programs disturb least. A case whose answers differ raises: then no time means anything.
 
 To add one, write such a function, with a docstring whose first line says what is compared, and enter it in `CASES`.
+What CLIP's loss takes of memory is measured apart, by `memory`.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vlm_history.connect.cnn import VGGConfig
 from vlm_history.connect.lstm import LSTM
 from vlm_history.connect.show_attend_and_tell import ShowAttendAndTell, ShowAttendAndTellConfig
 from vlm_history.errors import InputError
+from vlm_history.pretrain.clip import CLIP, CLIPConfig
+from vlm_history.pretrain.contrastive import bounded_loss, contrastive_loss
+from vlm_history.published import clip
 
 Sides = tuple[Callable[[], Any], Callable[[], Any], Callable[[Any, Any], float]]
 """Ours, the reference, and the greatest difference between what they return."""
@@ -69,7 +76,7 @@ def step_by_step(
         context = (alpha.unsqueeze(2) * annotations).sum(1)
         context = torch.sigmoid(model.gate(h)) * context
         h, c = cell(torch.cat([word, context], 1), (h, c))
-        chosen_from = torch.tanh(word + model.from_hidden(h) + model.from_context(context))
+        chosen_from = word + model.from_hidden(h) + model.from_context(context)
         logits[:, step] = model.words(chosen_from)
         looks[:, step] = alpha
     return logits, looks
@@ -104,10 +111,70 @@ def show_attend_and_tell_1800() -> Sides:
     return _attending(features=512, hidden=1800)
 
 
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def _pairs(batch: int, width: int) -> list[Tensor]:
+    """Image and text vectors of unit length, and the temperature that CLIP begins with."""
+    vectors = [F.normalize(torch.randn(batch, width), dim=1) for _ in range(2)]
+    return [x.requires_grad_() for x in (*vectors, torch.tensor(1 / 0.07))]
+
+
+@torch.enable_grad()
+def _with_gradients(loss: Loss, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+    value = loss(*inputs)
+    return value.detach(), *torch.autograd.grad(value, inputs)
+
+
+def _clip_loss(batch: int, width: int) -> Sides:
+    from open_clip.loss import ClipLoss
+
+    inputs, reference = _pairs(batch, width), ClipLoss()
+    return lambda: _with_gradients(contrastive_loss, inputs), lambda: _with_gradients(reference, inputs), apart
+
+
+def clip_loss() -> Sides:
+    """CLIP's loss and its gradients, 2,048 pairs of 512: one product of all with all / two, as open_clip has it."""
+    return _clip_loss(2048, 512)
+
+
+def _clip_image(config: CLIPConfig, library: str, batch: int = 4) -> Sides:
+    ours = CLIP(config).eval()
+    tensors = clip.ADAPTERS[library](config).to_published(ours)
+    if library == "transformers":
+        from transformers import CLIPConfig as TheirConfig
+        from transformers import CLIPModel
+
+        theirs: Any = CLIPModel(TheirConfig.from_dict(clip.to_transformers(config)["config.json"]))
+    else:
+        import open_clip
+
+        theirs = open_clip.CLIP(**clip.to_open_clip(config)["open_clip_config.json"]["model_cfg"])
+    theirs.load_state_dict(tensors, assign=True)
+    theirs.eval()
+    pixels = torch.randn(batch, 3, config.image.image_size, config.image.image_size)
+    if library == "transformers":
+        return lambda: ours.image(pixels), lambda: theirs.get_image_features(pixels).pooler_output, apart
+    return lambda: ours.image(pixels), lambda: theirs.encode_image(pixels), apart
+
+
+def clip_image() -> Sides:
+    """Four pictures through CLIP ViT-B/32: ours / open_clip's."""
+    return _clip_image(CLIPConfig.published("ViT-B/32"), "open_clip")
+
+
+def clip_image_transformers() -> Sides:
+    """Four pictures through CLIP ViT-B/32: ours / transformers'."""
+    return _clip_image(CLIPConfig.published("ViT-B/32"), "transformers")
+
+
 CASES: dict[str, Callable[[], Sides]] = {
     "lstm": lstm,
     "show-attend-and-tell": show_attend_and_tell,
     "show-attend-and-tell-1800": show_attend_and_tell_1800,
+    "clip-loss": clip_loss,
+    "clip-image": clip_image,
+    "clip-image-transformers": clip_image_transformers,
 }
 """Name -> what makes its two sides ready."""
 
@@ -201,9 +268,66 @@ def table(results: Results) -> str:
     return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
 
 
-def write_json(results: Results, path: str | Path) -> None:
+def write_json(results: Mapping[str, Any], path: str | Path) -> None:
     """Write the results beside, then rename."""
     path = Path(path)
     beside = path.with_name(path.name + ".part")
     beside.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     beside.replace(path)
+
+
+LOSSES: dict[str, Loss] = {"ours": bounded_loss, "reference": contrastive_loss}
+"""CLIP's loss in bounded memory, and as it is usually written, with all logits at once."""
+
+
+def _most_until_now() -> int:
+    """Bytes of memory that this process has had at most."""
+    status = Path("/proc/self/status")
+    if status.exists():  # on Linux the other way starts from what the parent process had
+        return 1024 * next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _peak(side: str, batch: int, width: int) -> int:
+    """Bytes that the loss and its gradients take at their peak, beyond what the vectors take."""
+    inputs = _pairs(batch, width)
+    _with_gradients(LOSSES[side], [x[:64].detach().requires_grad_() if x.ndim else x for x in inputs])  # libraries' own
+    before = _most_until_now()
+    _with_gradients(LOSSES[side], inputs)
+    return _most_until_now() - before
+
+
+def memory(
+    batches: Sequence[int] = (1024, 2048, 4096, 8192, 16384), *, width: int = 512, largest: int = 2**30,
+    tell: Callable[[str], None] = lambda text: None,
+) -> dict[str, dict[str, int]]:  # fmt: skip
+    """The peak memory of CLIP's loss by the number of pairs, each measured in a process of its own.
+
+    Args:
+        batches: numbers of pairs.
+        width: of the vectors.
+        largest: bytes; where all logits take more, the usual form is left out.
+        tell: is told what is going on.
+
+    Returns:
+        {pairs: {"ours": bytes, "reference": bytes}}.
+    """
+    peaks: dict[str, dict[str, int]] = {}
+    for batch in batches:
+        sides = [side for side in LOSSES if side == "ours" or 4 * batch**2 <= largest]
+        tell(f"memory of the loss of {batch} pairs: {', '.join(sides)}")
+        peaks[str(batch)] = {}
+        for side in sides:
+            # a process's peak never falls, so each gets a new one
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                peaks[str(batch)][side] = pool.apply(_peak, (side, batch, width))
+    return peaks
+
+
+def memory_table(peaks: dict[str, dict[str, int]]) -> str:
+    """The peaks as aligned text."""
+    rows = [["pairs", "in bounded memory", "all logits at once"]]
+    for batch, peak in peaks.items():
+        rows.append([batch, *(f"{peak[side] / 2**20:.0f} MiB" if side in peak else "-" for side in LOSSES)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.rjust, row, widths)) for row in rows)

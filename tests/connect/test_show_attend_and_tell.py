@@ -79,7 +79,7 @@ def slowly(model: ShowAttendAndTell, places: np.ndarray, words: list[int], where
         i, f, g, o = np.split(affine, 4)
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)  # (1), (2)
         h = sigmoid(o) * np.tanh(c)  # (3)
-        logits = linear("words", np.tanh(y + linear("from_hidden", h) + linear("from_context", z)))  # (7)
+        logits = linear("words", y + linear("from_hidden", h) + linear("from_context", z))  # (7)
         told.append(logits - logits.max() - math.log(np.exp(logits - logits.max()).sum()))
         looks.append(np.array(alpha))
     return told, looks

@@ -79,6 +79,9 @@ class ShowAttendAndTell(nn.Module):
         self.cnn = ResidualCNN(config.cnn) if isinstance(config.cnn, CNNConfig) else VGG(config.cnn)
         features = sum(config.cnn.stages[-2:]) if isinstance(config.cnn, CNNConfig) else config.cnn.stages[-1][-1]
         self.norm = nn.LayerNorm(features) if small else nn.Identity()
+        # At world size a vector is learned for each place, so that an annotation tells where it is from.
+        side = config.cnn.image_size // 2 ** len(config.cnn.stages)
+        self.places = nn.Parameter(0.2 * torch.randn(side, side, features)) if small else None
         self.first_cell = nn.Linear(features, config.hidden)  # f_init,c
         self.first_hidden = nn.Linear(features, config.hidden)  # f_init,h
         self.attend_place = nn.Linear(features, config.attention)  # the three of f_att
@@ -91,6 +94,9 @@ class ShowAttendAndTell(nn.Module):
         self.from_context = nn.Linear(features, config.width, bias=False)  # L_z
         self.words = nn.Linear(config.width, config.vocabulary)  # L_o
         self.dropout = nn.Dropout(config.dropout)
+        with torch.no_grad():  # looks that begin by preferring some places, and that count
+            self.attend_score.weight *= 6
+            self.gate.bias += 2
 
     def annotate(
         self, pixels: Float[Tensor, "batch 3 rows columns"]
@@ -105,7 +111,8 @@ class ShowAttendAndTell(nn.Module):
         else:
             *_, finer, last = self.cnn.levels(pixels)
             grid = torch.cat([finer, F.interpolate(last, scale_factor=2.0, mode="bilinear")], dim=1)
-        return self.norm(grid.permute(0, 2, 3, 1))
+        grid = self.norm(grid.permute(0, 2, 3, 1))
+        return grid if self.places is None else grid + self.places
 
     def start(self, annotations: Float[Tensor, "batch places features"]) -> tuple[Tensor, Tensor]:
         """h_0 and c_0 from the mean annotation (section 3.1.2)."""
@@ -135,8 +142,8 @@ class ShowAttendAndTell(nn.Module):
         return h, c, context, chances, looked
 
     def before_words(self, word: Tensor, h: Tensor, context: Tensor) -> Tensor:
-        """The deep output layer, equation 7, up to L_o; the tanh is not in the paper, but in its authors' code."""
-        return self.dropout(torch.tanh(word + self.from_hidden(h) + self.from_context(context)))
+        """The deep output layer, equation 7, up to L_o; its authors' code has a tanh here, the paper has none."""
+        return self.dropout(word + self.from_hidden(h) + self.from_context(context))
 
     def decode(
         self, annotations: Float[Tensor, "batch places features"], tokens: Int[Tensor, "batch steps"],

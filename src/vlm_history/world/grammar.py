@@ -107,6 +107,11 @@ def _english() -> tuple[Template, ...]:
         Template("pair", "{B} with {A} above", "above"),
         Template("pair", "{B} with {A} below", "below"),
     ]
+    for relation, first, second in (("left", "on the left", "on the right"), ("above", "at the top", "at the bottom")):
+        pair += [
+            Template("pair", f"{first} {{a:is}} {{A}} and {second} {{B}}", relation),
+            Template("pair", f"{first} there {{a:is}} {{A}} and {second} {{B}}", relation),
+        ]
     one = [Template("one", t) for t in ("{A}", "there {a:is} {A}", "a picture of {A}", "an image of {A}")]
     count = [
         Template("count", t)

@@ -1,7 +1,8 @@
 """Show, Attend and Tell: the CNN expert stays as it is, and a decoder learns where to look and what to say.
 
-As in the paper, the CNN is not tuned (section 4.3: "without finetuning"). Every picture comes with one Korean and one
-English caption.
+As in the paper, the CNN is not tuned (section 4.3: "without finetuning"). The words that name what an annotation shows
+are learned first, in a minute; where to look, and how to make sentences of it, comes from
+captions alone. Every picture comes with one Korean and one English caption.
 """
 
 from __future__ import annotations
@@ -22,11 +23,42 @@ from vlm_history.connect.show_attend_and_tell import (
     reinforce,
 )
 from vlm_history.training.experts import expert
+from vlm_history.training.names import Naming
 from vlm_history.training.recipe import Batch, Recipe, Stage
 from vlm_history.training.recipes.cnn import RECIPE as CNN
-from vlm_history.training.scenes import Mix, caption_batch, exactly_right, normalised, tokenizer, world
+from vlm_history.training.recipes.cnn import lessons
+from vlm_history.training.scenes import (
+    Mix,
+    caption_batch,
+    exactly_right,
+    normalised,
+    tokenizer,
+    training_scenes,
+    world,
+)
 from vlm_history.world.grammar import LANGUAGES
 from vlm_history.world.pointing import on_object
+
+
+class NameAnnotations(Naming):
+    """The output layer, asked what is at a place: the first word of its name, from the annotation there alone.
+
+    There is no sentence yet and no state, and where to look is not asked: f_att has no part in it.
+    """
+
+    def __init__(self, model: ShowAttendAndTell) -> None:
+        super().__init__(model, model.tokenizer)
+
+    def logits(self, pixels: Tensor, places: Tensor) -> Tensor:
+        """See `Naming.logits`."""
+        model = self.model
+        model.cnn.eval()  # the expert's batch norms stay as they are
+        grid = model.annotate(normalised(pixels, model.config.cnn)).permute(0, 3, 1, 2)
+        here = F.grid_sample(grid, places[:, :, None], align_corners=False)[..., 0].transpose(1, 2)[:, :, None]
+        starts = torch.tensor([model.tokenizer.start(language) for language in LANGUAGES], device=here.device)
+        still = here.new_zeros(model.config.hidden)
+        logits: Tensor = model.words(model.before_words(model.embedding(starts), still, here))
+        return logits
 
 
 class Attend(nn.Module):
@@ -77,32 +109,64 @@ class Attend(nn.Module):
         return loss, said.sum()
 
 
+def begin(cnn: str) -> ShowAttendAndTell:
+    """A new decoder on the CNN expert made by the recipe of this hash, which no gradient reaches."""
+    words = tokenizer()
+    model = ShowAttendAndTell(ShowAttendAndTellConfig.world(len(words)), words)
+    if cnn:
+        model.cnn.load_state_dict(expert("cnn", cnn).cnn.state_dict())
+        model.cnn.requires_grad_(False)
+    return model
+
+
+@dataclass(frozen=True)
+class Names(Stage):
+    """Stage one: the names of what annotations show.
+
+    Attributes:
+        mix: kinds of scenes and their shares.
+        cnn: hash of the recipe that made the CNN.
+    """
+
+    mix: Mix = (("many", 0.3), ("pair", 0.6), ("one", 0.1))
+    cnn: str = ""
+
+    def build(self, earlier: nn.Module | None) -> nn.Module:
+        """A new decoder on the CNN expert."""
+        return NameAnnotations(begin(self.cnn))
+
+    def batch(self, seed: int, index: int, rows: range) -> Batch:
+        """Training scenes."""
+        return lessons(training_scenes(seed, index, rows, self.batch_size, self.mix))
+
+    def evaluate(self, module: nn.Module) -> dict[str, float]:
+        """Of the things in validation pairs, how many are named right, in each language."""
+        assert isinstance(module, NameAnnotations)
+        return module.named_right()
+
+
 @dataclass(frozen=True)
 class Attending(Stage):
-    """The only stage.
+    """Stage two: sentences, and where to look for each word.
 
     Attributes:
         mix: kinds of scenes and their shares.
         looks: validation scenes in each language.
-        cnn: hash of the recipe that made the CNN.
+        cnn: hash of the recipe that made the CNN, where this is the first stage.
         even, hard, reward, entropy: see `Attend`.
     """
 
     mix: Mix = (("pair", 0.6), ("one", 0.1), ("many", 0.2), ("count", 0.07), ("size", 0.03))
     looks: int = 256
     cnn: str = ""
-    even: float = 0.1
+    even: float = 0.01
     hard: bool = False
     reward: float = 0.0
     entropy: float = 0.0
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
-        """A new decoder on the CNN expert, which no gradient reaches."""
-        words = tokenizer()
-        model = ShowAttendAndTell(ShowAttendAndTellConfig.world(len(words)), words)
-        if self.cnn:
-            model.cnn.load_state_dict(expert("cnn", self.cnn).cnn.state_dict())
-            model.cnn.requires_grad_(False)
+        """What the stage before has trained; in the first a new decoder on the CNN expert."""
+        model = earlier.model if isinstance(earlier, (NameAnnotations, Attend)) else begin(self.cnn)
         return Attend(model, self.even, self.hard, self.reward, self.entropy)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
@@ -136,9 +200,8 @@ RECIPE = Recipe(
     description="On the CNN expert a decoder with soft attention learns captions in Korean and English",
     seed=0,
     stages=(
-        Attending(
-            "captions", steps=800, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=200, cnn=CNN.hash
-        ),
+        Names("names", steps=400, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=100, cnn=CNN.hash),
+        Attending("captions", steps=900, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=150),
     ),
 )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Show, Attend and Tell with hard attention: as the soft one, but half of the time one place is drawn for each word.
 
 What is learned of where to look comes from REINFORCE (section 4.1). lambda_r is small, since the reward is that of a
-whole sentence and every word of it shares in it. It is what a chapter compares soft attention with: half the steps.
+whole sentence and every word of it shares in it. It is what a chapter compares soft attention with: the
+same words learned first, then half the steps.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from vlm_history.training.recipes.show_attend_and_tell import Attending
 def _hard(soft: Recipe, description: str) -> Recipe:
     stages = [
         replace(stage, steps=stage.steps // 2, hard=True, reward=0.1, entropy=0.01)
-        for stage in soft.stages
         if isinstance(stage, Attending)
+        else stage
+        for stage in soft.stages
     ]
     return Recipe("show-attend-and-tell-hard", description, soft.seed, tuple(stages))
 

@@ -1,0 +1,240 @@
+"""CLIP: pictures and what is said of them, in Korean and in English; which belong together?
+
+Half of the texts on a single thing are its bare name, the others captions. No two pictures of a batch show the same
+things: a text that is called wrong must not be right. A thing that stands alone is turned, flipped, stretched and cut
+out tight (`augment.move`), and most pictures are restyled (`augment.restyle`), so that what is learned are things and
+not the hands of four artists. Choices are made on scenes by the artist that is kept for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from vlm_history import checkpoints
+from vlm_history.errors import InputError
+from vlm_history.pretrain.clip import CLIP, CLIPConfig
+from vlm_history.pretrain.contrastive import bounded_loss, contrastive_loss
+from vlm_history.text import BytePairTokenizer
+from vlm_history.training.augment import move, restyle
+from vlm_history.training.recipe import Batch, Recipe, Stage, scene_seeds
+from vlm_history.training.scenes import Mix, pixels_of, world
+from vlm_history.world.grammar import LANGUAGES, SIZES, Fact, Mention, captions, pair_fact
+from vlm_history.world.scenes import Scene
+from vlm_history.world.splits import pair_split
+
+VALIDATION = "validation-artist"
+SPECIALS = ("<start>", "<end>")
+
+
+@cache
+def tokenizer() -> BytePairTokenizer:
+    """Byte pairs of the world's names and captions in both languages; any other text can be read, too."""
+    names = {c.hexcode: c for c in world().concepts}
+    facts = [Fact("one", (Mention(h, size),)) for h in names for size in (None, *SIZES)]
+    facts += [Fact("count", (Mention(h),), None, n) for h, c in names.items() for n in (1, 2, 3, 4) if c.article]
+    for first, second in pairwise(names):
+        if pair_split(first, second) == "train":
+            facts += [pair_fact(Mention(first), relation, Mention(second)) for relation in ("left", "above")]
+    said = [text for fact in facts for language in LANGUAGES for text in captions(fact, names, language)]
+    return BytePairTokenizer.fit([*said, *(name for c in names.values() for name in (c.ko, c.en))], 3000, SPECIALS)
+
+
+def unlike_scenes(seed: int, index: int, rows: range, batch_size: int, mix: Mix) -> list[Scene]:
+    """Training scenes for some rows of a batch, no two of which show the same things in the same number.
+
+    A row whose scene an earlier one has already draws again, so the rows before it are always drawn, too.
+    """
+    kinds, shares = zip(*mix, strict=True)
+    scenes, shown = [], set()
+    for row, scene_seed in enumerate(scene_seeds(seed, index, range(rows.stop), batch_size)):
+        kind = Random(f"kind/{scene_seed}").choices(kinds, shares)[0]
+        for attempt in range(100):
+            scene = world().sample(scene_seed + (attempt << 64), split="train", kind=kind)
+            things = tuple(sorted(thing.concept.hexcode for thing in scene.things))
+            if things not in shown:
+                break
+        shown.add(things)
+        if row in rows:
+            scenes.append(scene)
+    return scenes
+
+
+def told(scene: Scene, language: str) -> str:
+    """What is said of a scene: one of its captions, or half of the time, of a single thing, its name."""
+    named = scene.kind == "one" and Random(f"name/{language}/{scene.seed}").random() < 0.5
+    concept = scene.things[0].concept
+    return {"ko": concept.ko, "en": concept.en}[language] if named else scene.caption(language)
+
+
+def denied(scene: Scene, language: str) -> str:
+    """What is said of a scene is denied: who is where, the other way round. Nothing, where there are no two things."""
+    lies = scene.negatives(language)
+    return lies[int(Random(f"lie/{language}/{scene.seed}").random() * len(lies))] if lies else ""
+
+
+def box(scene: Scene) -> tuple[float, float, float]:
+    """Of a thing that stands alone its centre, from -1 to 1, and its share of the picture's width; else zeros."""
+    thing = scene.things[0]
+    return (thing.x / 32 - 1, thing.y / 32 - 1, thing.size / 64) if scene.kind == "one" else (0.0, 0.0, 0.0)
+
+
+def read(texts: list[list[str]]) -> Tensor:
+    """Texts -> token ids (scenes, languages, tokens), padded with zeros; an empty text has no end."""
+    words = tokenizer()
+    start, end = (words.id(special) for special in SPECIALS)
+    ids = [[[start, *words.encode(text), end] if text else [] for text in of_scene] for of_scene in texts]
+    longest = max(len(text) for of_scene in ids for text in of_scene)
+    tokens = torch.zeros(len(ids), len(ids[0]), max(1, longest), dtype=torch.long)
+    for row, of_scene in enumerate(ids):
+        for column, text in enumerate(of_scene):
+            tokens[row, column, : len(text)] = torch.tensor(text, dtype=torch.long)
+    return tokens
+
+
+class Match(nn.Module):
+    """CLIP with its loss, in each language, over as many processes as there are.
+
+    Args:
+        model: the CLIP.
+        moved, restyled: shares of the pictures that are, see `augment`.
+    """
+
+    def __init__(self, model: CLIP, moved: float = 0.0, restyled: float = 0.0) -> None:
+        super().__init__()
+        self.model = model
+        self.moved, self.restyled = moved, restyled
+        config = model.config.image
+        self.register_buffer("mean", torch.tensor(config.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(config.std)[:, None, None], persistent=False)
+
+    def forward(
+        self, pixels: Tensor, tokens: Tensor, boxes: Tensor | None = None, lies: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Summed loss and its weight.
+
+        Args:
+            pixels: (B, 3, height, width) bytes.
+            tokens: (B, languages, T), padded.
+            boxes: (B, 3), see `box`.
+            lies: (B, languages, T) texts that are wrong of their picture; zeros where there is none.
+
+        Raises:
+            InputError: hard negatives on several processes.
+        """
+        seen = (pixels.float() / 255 - self.get_buffer("mean")) / self.get_buffer("std")
+        if boxes is not None and self.moved:
+            seen = move(seen, boxes, self.moved)
+        if self.restyled:
+            seen = restyle(seen, self.restyled)
+        together = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+        if together and lies is not None:
+            raise InputError("expected one process where there are hard negatives, got several; start one")
+        batch, languages = tokens.shape[:2]
+        images, texts = self.model(seen, tokens.flatten(0, 1))
+        scale = self.model.scale()
+        loss = torch.zeros((), device=images.device)
+        for language, said in enumerate(texts.unflatten(0, (batch, languages)).unbind(1)):
+            if together:
+                loss = loss + bounded_loss(images, said, scale)
+                continue
+            wrong = None
+            if lies is not None:
+                there = lies[:, language][(lies[:, language] > 0).any(1)]
+                wrong = nn.functional.normalize(self.model.text(there), dim=1) if len(there) else None
+            loss = loss + contrastive_loss(images, said, scale, wrong)
+        weight = torch.tensor(float(batch), device=images.device)
+        return loss / languages * weight, weight
+
+
+@dataclass(frozen=True)
+class Pairs(Stage):
+    """The only stage.
+
+    Attributes:
+        mix: kinds of scenes and their shares.
+        moved, restyled: shares of the pictures that are, see `augment`.
+        negatives: whether pictures of two things are also told from what is false of them (NegCLIP).
+        looks: validation scenes.
+    """
+
+    mix: Mix = (("one", 0.6), ("pair", 0.2), ("many", 0.1), ("count", 0.06), ("size", 0.04))
+    moved: float = 0.8
+    restyled: float = 0.7
+    negatives: bool = False
+    looks: int = 512
+
+    def build(self, earlier: nn.Module | None) -> nn.Module:
+        """A new CLIP."""
+        words = tokenizer()
+        return Match(CLIP(CLIPConfig.world(len(words)), words), self.moved, self.restyled)
+
+    def batch(self, seed: int, index: int, rows: range) -> Batch:
+        """Training scenes that are unlike each other, with a Korean and an English text each."""
+        scenes = unlike_scenes(seed, index, rows, self.batch_size, self.mix)
+        batch = {
+            "pixels": pixels_of(scenes),
+            "tokens": read([[told(scene, language) for language in LANGUAGES] for scene in scenes]),
+            "boxes": torch.tensor([box(scene) for scene in scenes]),
+        }
+        if self.negatives:
+            batch["lies"] = read([[denied(scene, language) for language in LANGUAGES] for scene in scenes])
+        return batch
+
+    def evaluate(self, module: nn.Module) -> dict[str, float]:
+        """On scenes by the validation artist, in each language: single things named among all names; of pairs, which
+        text belongs to a picture and which picture to a text; and which of two captions, one of them false, is true."""
+        assert isinstance(module, Match)
+        model = module.model
+        ones, pairs = (world().scenes(self.looks, seed=1, split=VALIDATION, kind=kind) for kind in ("one", "pair"))
+        of_ones, of_pairs = (model.encode_image(world().render(scenes)) for scenes in (ones, pairs))
+        right = torch.tensor([scene.things[0].concept.index for scene in ones], device=of_ones.device)
+        itself = torch.arange(len(pairs), device=of_ones.device)
+        scores: dict[str, float] = {}
+        for language, prompts in zip(LANGUAGES, model.config.prompts, strict=True):
+            names = model.encode_names([c.ko if language == "ko" else c.en for c in world().concepts], prompts)
+            texts = model.encode_text([scene.caption(language) for scene in pairs])
+            lies = model.encode_text([denied(scene, language) for scene in pairs])
+            fit = of_pairs @ texts.T
+            scores |= {
+                f"naming_{language}": float(((of_ones @ names.T).argmax(1) == right).float().mean()),
+                f"text_{language}": float((fit.argmax(1) == itself).float().mean()),
+                f"picture_{language}": float((fit.argmax(0) == itself).float().mean()),
+                f"binding_{language}": float((fit.diagonal() > (of_pairs * lies).sum(1)).float().mean()),
+            }
+        return {"naming": (scores["naming_ko"] + scores["naming_en"]) / 2, **scores}
+
+    def save(self, module: nn.Module, directory: Path) -> None:
+        """Write the CLIP."""
+        assert isinstance(module, Match)
+        checkpoints.save(module.model, directory, half=True)
+
+
+def _pairs(**changed: Any) -> Pairs:
+    usual: dict[str, Any] = {
+        "name": "pairs", "steps": 8000, "batch_size": 256, "learning_rate": 1e-3, "warmup": 300,
+        "evaluate_every": 500, "keep": "best", "watch": "naming",
+    }  # fmt: skip
+    return Pairs(**{**usual, **changed})
+
+
+RECIPE = Recipe(
+    system="clip",
+    description="Pictures and texts in Korean and English find each other; things are moved and restyled",
+    seed=0,
+    stages=(_pairs(),),
+)
+
+QUICK = Recipe(
+    system="clip",
+    description="A minute's worth of the recipe",
+    seed=0,
+    stages=(_pairs(steps=200, batch_size=64, warmup=20, evaluate_every=50, looks=128),),
+)
