@@ -147,7 +147,7 @@ def test_padding_and_batch_change_nothing(model: ShowAttendAndTell) -> None:
 
 
 @torch.no_grad()
-def test_annotations_are_the_fine_grid_and_the_coarse_one_over_it() -> None:
+def test_annotations_are_the_fine_grid_and_the_coarse_one_over_it_and_their_place() -> None:
     model = ShowAttendAndTell(CONFIG, WORDS).eval()
     images = pixels(2)
     grid = model.annotate(images)
@@ -158,7 +158,9 @@ def test_annotations_are_the_fine_grid_and_the_coarse_one_over_it() -> None:
     weights = torch.tensor([0.75, 0.25])
     over = torch.einsum("bcij,i,j->bc", here, weights, weights)
     raw = torch.cat([fine[:, :, 3, 3], over], dim=1)
-    expected = (raw - raw.mean(1, keepdim=True)) / (raw.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    normalised = (raw - raw.mean(1, keepdim=True)) / (raw.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    assert model.places is not None
+    expected = normalised + model.places[3, 3]
     torch.testing.assert_close(grid[:, 3, 3], expected, atol=1e-5, rtol=1e-5)
 
 

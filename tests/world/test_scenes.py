@@ -106,6 +106,7 @@ def test_the_hand_written_scene_says_what_was_asked() -> None:
     assert "사과 왼쪽에 고양이가 있다" in scene.captions("ko")
     assert "a cat left of an apple" in scene.captions("en")
     assert "an apple right of a cat" in scene.captions("en")
+    assert "on the left is a cat and on the right an apple" in scene.captions("en")
     assert "an apple left of a cat" in scene.negatives("en")
     assert WORLD.scene("cat", number=3).caption("en", 0) == "three cats"
     assert WORLD.scene("cat", number=3).caption("ko", 1) == "고양이 세 마리가 있다"
