@@ -50,6 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--anew", action="store_true", help="start anew instead of going on where training stopped")
     told = "scenes a sheet in the exam after the full recipe; 0 for none; default: %(default)s"
     train.add_argument("--exam-n", type=int, default=1000, metavar="N", help=told)
+    data = train.add_argument_group("clip on pictures and texts of your own")
+    told = "WebDataset shards, such as 'shards/{0000..0009}.tar': under each name a picture and a .txt"
+    data.add_argument("--data", metavar="SHARDS", help=told)
+    told = "of the model: world, or a published one such as ViT-B/32; default: %(default)s"
+    data.add_argument("--size", default="world", metavar="SIZE", help=told)
+    data.add_argument("--steps", type=_positive, default=10_000, help="weight updates; default: %(default)s")
+    data.add_argument("--batch", type=_positive, default=256, help="pairs a step; default: %(default)s")
+    data.add_argument("--workers", type=_positive, default=2, help="that read beside training; default: %(default)s")
     train.set_defaults(run=_train)
 
     exam = commands.add_parser("exam", help="let systems sit the exam")
@@ -70,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     bench.add_argument("--repeats", type=_positive, default=5, help="of each side; default: %(default)s")
     bench.add_argument("--threads", type=_positive, default=1, help="default: %(default)s")
+    told = "instead of times, the peak memory of CLIP's loss by the size of its batch"
+    bench.add_argument("--memory", action="store_true", help=told)
     bench.set_defaults(run=_bench)
 
     world = commands.add_parser("world", help="look at the world").add_subparsers(
@@ -109,6 +119,9 @@ def _train(options: argparse.Namespace) -> None:
     find(options.system)
     from vlm_history.training import recipes
 
+    if options.data is not None:
+        _train_on_shards(options)
+        return
     recipe = recipes.get(options.system, options.quick)
     from vlm_history.training.loop import train
 
@@ -127,6 +140,22 @@ def _train(options: argparse.Namespace) -> None:
         results = report.run([options.system], n=options.exam_n, models={options.system: model}, tell=_tell)
         report.write_card(results, options.system, out)
         print(report.table(results))
+
+
+def _train_on_shards(options: argparse.Namespace) -> None:
+    if options.system != "clip" or options.quick:
+        raise InputError("expected --data with clip and without --quick: no other system reads shards; drop one")
+    from vlm_history.training import shards
+    from vlm_history.training.loop import train
+
+    recipe = shards.recipe(options.data, size=options.size, steps=options.steps, batch_size=options.batch)
+    out = options.out or Path("runs") / "clip-shards"
+    first = int(os.environ.get("RANK", "0")) == 0
+    if first:
+        print(f"{recipe.description} (recipe {recipe.hash[:8]}, seed {recipe.seed})")
+    train(recipe, out, resume=not options.anew, workers=options.workers)
+    if first:
+        print(f"weights and card in {out}; {shards.skipped(out)}")
 
 
 def _exam(options: argparse.Namespace) -> None:
@@ -164,6 +193,14 @@ def _bench(options: argparse.Namespace) -> None:
         raise InputError(f"expected a file in a folder that exists, got {options.json}; make the folder first")
     from vlm_history import bench
 
+    if options.memory:
+        if options.names:
+            raise InputError(f"expected --memory without names, got {', '.join(options.names)}; drop one")
+        peaks = bench.memory(tell=_tell)
+        print(bench.memory_table(peaks))
+        if options.json is not None:
+            bench.write_json(peaks, options.json)
+        return
     try:
         results = bench.run(options.names, repeats=options.repeats, threads=options.threads, tell=_tell)
     except bench.NotEqual as error:

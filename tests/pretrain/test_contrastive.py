@@ -45,6 +45,14 @@ def test_loss_is_what_it_says() -> None:
     torch.testing.assert_close(contrastive_loss(images, texts, torch.tensor(10.0)), torch.as_tensor(expected))
 
 
+def test_hard_negatives_stand_in_the_pictures_rows_alone() -> None:
+    images, texts, scale = features(6)
+    wrong = features(4)[1].detach()
+    rows, columns = scale * images @ torch.cat([texts, wrong]).T, scale * texts @ images.T
+    expected = (F.cross_entropy(rows, torch.arange(6)) + F.cross_entropy(columns, torch.arange(6))) / 2
+    torch.testing.assert_close(contrastive_loss(images, texts, scale, wrong), expected)
+
+
 @pytest.mark.parametrize("chunk", [1, 5, 12, 100])
 def test_bounded_loss_is_the_loss(chunk: int) -> None:
     plain, bounded = features(12, double=True), features(12, double=True)

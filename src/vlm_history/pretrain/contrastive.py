@@ -18,16 +18,24 @@ from vlm_history.errors import InputError
 Features = Float[Tensor, "batch width"]
 
 
-def contrastive_loss(images: Features, texts: Features, scale: Float[Tensor, ""]) -> Float[Tensor, ""]:
+def contrastive_loss(
+    images: Features,
+    texts: Features,
+    scale: Float[Tensor, ""],
+    wrong: Float[Tensor, "wrong width"] | None = None,
+) -> Float[Tensor, ""]:
     """The mean of two cross entropies: which text belongs to a picture, and which picture to a text.
 
     Args:
         images, texts: of unit length; row i of one belongs to row i of the other.
         scale: what cosines are multiplied by, exp(t).
+        wrong: texts that belong to no picture of the batch, which every picture has to tell from its own: hard
+            negatives, as in NegCLIP (Yuksekgonul et al., arXiv 2210.01936).
     """
     logits = scale * images @ texts.T  # read along its rows and along its columns: the texts' side costs no second one
     right = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
+    rows = logits if wrong is None else torch.cat([logits, scale * images @ wrong.T], dim=1)
+    return (F.cross_entropy(rows, right) + F.cross_entropy(logits.T, right)) / 2
 
 
 def bounded_loss(

@@ -1,4 +1,4 @@
-"""Pictures restyled: other colours, other textures, the same shapes.
+"""Pictures restyled: other colours, other textures, the same shapes. And pictures moved: seen from elsewhere.
 
 A network that has met four artists knows their colours and their brushes better than the things they drew. Restyled
 pictures take that way out from it: colours are mixed by a random matrix, and some pictures are filtered by a random
@@ -15,9 +15,7 @@ from torch.nn import functional as F
 _GROUPS = 8  # as many random filters a batch: one for every picture would convolve ten times slower
 
 
-def restyle(
-    pixels: Float[Tensor, "batch 3 rows columns"], share: float = 0.5
-) -> Float[Tensor, "batch 3 rows columns"]:
+def restyle(pixels: Float[Tensor, "batch 3 rows columns"], share: float = 0.5) -> Float[Tensor, "batch 3 rows columns"]:
     """Restyle some pictures of a batch.
 
     Args:
@@ -45,3 +43,49 @@ def restyle(
     textured = weight * torch.cat(parts) + (1 - weight) * coloured
     coarse = torch.rand(batch, 1, 1, 1, device=device) < 0.5
     return torch.where(chosen, torch.where(coarse, textured, coloured), pixels)
+
+
+def move(
+    pixels: Float[Tensor, "batch 3 rows columns"],
+    boxes: Float[Tensor, "batch 3"],
+    share: float = 0.8,
+    largest: float = 1.2,
+) -> Float[Tensor, "batch 3 rows columns"]:
+    """Turn, flip, stretch and enlarge the pictures of one thing, from as small as it was to a tight crop of it.
+
+    Pictures of several things stay as they are: what their captions say of left and right would no longer be true.
+
+    Args:
+        pixels: of any scale.
+        boxes: of the thing its centre x and y, from -1 to 1, and its width as a share of the picture's; 0 where the
+            picture shall stay.
+        share: of the pictures of one thing that are moved.
+        largest: the most that the thing's width may be of the picture's, afterwards.
+
+    Returns:
+        The batch; what lies outside of a picture is its mirror image. Chance is torch's global stream.
+    """
+    batch, device = len(pixels), pixels.device
+
+    def between(low: float, high: float) -> Tensor:
+        return torch.empty(batch, device=device).uniform_(low, high)
+
+    size = boxes[:, 2]
+    moved = (size > 0) & (torch.rand(batch, device=device) < share)
+    wanted = between(0.4, largest)
+    zoom = size.clamp_min(0.1) / wanted  # of the picture's width, how much is seen
+    turn, shear, stretch = between(-0.5, 0.5), between(-0.25, 0.25), between(-0.2, 0.2).exp()
+    flip = torch.where(torch.rand(batch, device=device) < 0.5, 1.0, -1.0)
+    cos, sin = turn.cos(), turn.sin()
+    first = torch.stack([flip * stretch * cos, shear - sin], dim=1)
+    second = torch.stack([flip * sin, cos / stretch], dim=1)
+    linear = zoom[:, None, None] * torch.stack([first, second], dim=1)
+    # where the thing's centre comes to lie: anywhere that keeps it inside
+    slack = (1 - wanted).clamp_min(0.05)
+    centre = torch.stack([between(-1, 1) * slack, between(-1, 1) * slack], dim=1)
+    shift = boxes[:, :2] - (linear @ centre[:, :, None])[..., 0]
+    matrix = torch.cat([linear, shift[:, :, None]], dim=2)
+    stay = torch.eye(2, 3, device=device).expand(batch, -1, -1)
+    matrix = torch.where(moved[:, None, None], matrix, stay)
+    grid = F.affine_grid(matrix, list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -250,8 +251,9 @@ class _Run:
         if resumed:
             _restore_optimizer(optimizer, _read_tensors(self.state, "optimizer/"))
         optimizer = accelerator.prepare_optimizer(optimizer)
+        stream = stage.stream(seed, progress.step, rows)
         batches = DataLoader(
-            Batches(stage, seed, progress.step, rows), batch_size=None, num_workers=workers,
+            stream or Batches(stage, seed, progress.step, rows), batch_size=None, num_workers=workers,
             prefetch_factor=8 if workers else None,
         )  # fmt: skip
         bar = tqdm(
@@ -261,7 +263,7 @@ class _Run:
         )  # fmt: skip
         shown = 0.0
         started = time.monotonic() - progress.seconds
-        for step, batch in enumerate(batches, progress.step):
+        for step, batch in enumerate(islice(batches, stage.steps - progress.step), progress.step):
             seed_everything(self.recipe.seed, self.number, step, accelerator.process_index)
             for group in optimizer.param_groups:
                 group["lr"] = stage.rate(step)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.data import IterableDataset
 
 from vlm_history.errors import InputError
 
@@ -69,6 +70,13 @@ class Stage(ABC):
     @abstractmethod
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Make rows `rows` of batch `index`: a function of its arguments alone, so that training can resume."""
+
+    def stream(self, seed: int, start: int, rows: range) -> IterableDataset[Batch] | None:
+        """Rows `rows` of all batches from `start` on, where data cannot be read by number and `batch` is not asked.
+
+        None: there is no stream. Training that resumes ends the same only without one.
+        """
+        return None
 
     @abstractmethod
     def evaluate(self, module: nn.Module) -> dict[str, float]:
