@@ -148,7 +148,7 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Answers(
-            "answers", steps=700, batch_size=128, learning_rate=1e-3, warmup=50, evaluate_every=175,
+            "answers", steps=500, batch_size=128, learning_rate=1e-3, warmup=50, evaluate_every=125,
             seer=SHOW_AND_TELL.hash,
         ),
     ),

@@ -147,7 +147,7 @@ class Names(Stage):
 
 @dataclass(frozen=True)
 class Attending(Stage):
-    """Stage two: sentences, and where to look for each word.
+    """Sentences, and where to look for each word.
 
     Attributes:
         mix: kinds of scenes and their shares.
@@ -202,6 +202,7 @@ RECIPE = Recipe(
     stages=(
         Names("names", steps=400, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=100, cnn=CNN.hash),
         Attending("captions", steps=900, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=150),
+        Attending("again", steps=1000, batch_size=128, learning_rate=1.5e-3, warmup=50, evaluate_every=250),
     ),
 )  # fmt: skip
 

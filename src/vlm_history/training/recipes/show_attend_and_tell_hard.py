@@ -2,7 +2,7 @@
 
 What is learned of where to look comes from REINFORCE (section 4.1). lambda_r is small, since the reward is that of a
 whole sentence and every word of it shares in it. It is what a chapter compares soft attention with: the
-same words learned first, then half the steps.
+same names learned first, then half the steps of the first round of captions, and no second one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _hard(soft: Recipe, description: str) -> Recipe:
         replace(stage, steps=stage.steps // 2, hard=True, reward=0.1, entropy=0.01)
         if isinstance(stage, Attending)
         else stage
-        for stage in soft.stages
+        for stage in soft.stages[:2]
     ]
     return Recipe("show-attend-and-tell-hard", description, soft.seed, tuple(stages))
 
