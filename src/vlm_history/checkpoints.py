@@ -92,7 +92,7 @@ def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None, 
     for number, part in enumerate(_parts(weights), start=1):
         save_file(part, beside / ("model.safetensors" if number == 1 else f"model-{number}.safetensors"))
     (beside / "config.json").write_text(json.dumps(config_to_data(model.config), indent=1) + "\n", encoding="utf-8")
-    if hasattr(model, "tokenizer"):
+    if getattr(model, "tokenizer", None) is not None:
         model.tokenizer.save(beside / "tokenizer.json")
     if card is not None:
         (beside / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

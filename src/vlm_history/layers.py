@@ -57,11 +57,12 @@ class SelfAttention(nn.Module):
         heads: their number; divides width.
         causal: whether a token sees only those before it, and itself.
         bias: whether the four projections have biases.
+        dropout: on the weights of the mixture.
     """
 
-    def __init__(self, width: int, heads: int, causal: bool, bias: bool = True) -> None:
+    def __init__(self, width: int, heads: int, causal: bool, bias: bool = True, dropout: float = 0.0) -> None:
         super().__init__()
-        self.heads, self.causal = heads, causal
+        self.heads, self.causal, self.dropout = heads, causal, dropout
         self.qkv = nn.Linear(width, 3 * width, bias=bias)  # the three side by side: one multiplication
         self.out = nn.Linear(width, width, bias=bias)
 
@@ -90,7 +91,8 @@ class SelfAttention(nn.Module):
             earlier = torch.ones(tokens, k.shape[2], dtype=torch.bool, device=x.device).tril(k.shape[2] - tokens)
             mask = earlier if mask is None else mask & earlier
             causal = False
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal)
         return self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
 
 
@@ -161,14 +163,14 @@ class Block(nn.Module):
         causal: see `SelfAttention`.
         activation: of the MLP, whose hidden layer is four times as wide.
         eps: of the normalisations.
-        dropout: on what attention and MLP add.
+        dropout: on what attention and MLP add, and on the weights of attention.
     """
 
     def __init__(
         self, width: int, heads: int, causal: bool, activation: Activation, eps: float = 1e-5, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.attention = SelfAttention(width, heads, causal)
+        self.attention = SelfAttention(width, heads, causal, dropout=dropout)
         self.attention_norm = nn.LayerNorm(width, eps=eps)
         self.mlp = MLP(width, 4 * width, activation)
         self.mlp_norm = nn.LayerNorm(width, eps=eps)

@@ -173,14 +173,14 @@ def reader() -> GPT1:
 
 
 def test_log_probability_is_what_the_logits_say(reader: GPT1) -> None:
-    ids = [reader.tokenizer.id(END), *reader.tokenizer.encode("the cat"), *reader.tokenizer.encode(" ate an apple")]
+    ids = [reader.words().id(END), *reader.words().encode("the cat"), *reader.words().encode(" ate an apple")]
     with torch.inference_mode():
         log_p = reader(torch.tensor([ids]))[0].log_softmax(1)
     expected = [float(log_p[at, token]) for at, token in enumerate(ids[1:])]
     assert reader.log_probability(["the cat ate an apple"])[0] == pytest.approx(expected, abs=1e-5)
     later = reader.log_probability([" ate an apple"], given=["the cat"])[0]
     assert later == pytest.approx(expected[-len(later) :], abs=1e-5)
-    assert len(later) == len(reader.tokenizer.encode(" ate an apple"))
+    assert len(later) == len(reader.words().encode(" ate an apple"))
     assert reader.perplexity(["the cat ate an apple"]) == pytest.approx(math.exp(-sum(expected) / len(expected)))
 
 
@@ -194,15 +194,15 @@ def test_a_text_is_as_likely_alone_as_among_others(reader: GPT1) -> None:
 def test_writes_on(reader: GPT1) -> None:
     told = reader.write("the cat", new=9)
     assert told.startswith("the cat") and told == reader.write("the cat", new=9)
-    begun = torch.tensor([[reader.tokenizer.id(END), *reader.tokenizer.encode("the cat")]])
-    assert told == reader.tokenizer.decode(reader.generate(begun, new=9)[0].tolist())
+    begun = torch.tensor([[reader.words().id(END), *reader.words().encode("the cat")]])
+    assert told == reader.words().decode(reader.generate(begun, new=9)[0].tolist())
     assert "<|" not in reader.write(new=9, temperature=2.0, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():  # a model that ends at once
         ending = GPT1(reader.config, reader.tokenizer)  # type: ignore[arg-type]
         ending.tokens.weight.zero_()
         ending.blocks[-1].mlp_norm.weight.zero_()
         ending.blocks[-1].mlp_norm.bias.fill_(1)
-        ending.tokens.weight[reader.tokenizer.id(END)] = 1
+        ending.tokens.weight[reader.words().id(END)] = 1
     assert ending.eval().write("the cat", new=9) == "the cat"
 
 
@@ -213,8 +213,10 @@ def test_texts_that_cannot_be_read(reader: GPT1) -> None:
         reader.log_probability(["the cat"], given=["a", "b"])
     with pytest.raises(InputError, match="at most 48 tokens"):
         reader.write("ab" * 30)
-    with pytest.raises(InputError, match="tokenizer of at most 61 tokens, got one of 257"):
+    with pytest.raises(InputError, match="no tokenizer"):
         GPT1(SMALL).write("the cat")
+    with pytest.raises(InputError, match=r"at most 61 tokens, .* got one of 257"):
+        GPT1(SMALL, BytePairTokenizer([], [END]))
     with pytest.raises(InputError, match="no token that begins one"):
         GPT1(replace(SMALL, vocabulary=256), BytePairTokenizer([])).write()
 

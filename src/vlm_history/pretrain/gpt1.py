@@ -75,7 +75,10 @@ class GPT(nn.Module):
 
     Args:
         config: its sizes.
-        tokenizer: how it reads and writes; None: byte by byte.
+        tokenizer: how it reads and writes; without one it takes and gives token ids.
+
+    Raises:
+        InputError: a tokenizer of more tokens than the network knows.
     """
 
     block: ClassVar[type[Block]]
@@ -83,7 +86,12 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig, tokenizer: BytePairTokenizer | None = None) -> None:
         super().__init__()
         self.config = config
-        self.tokenizer: Tokenizer = tokenizer or BytePairTokenizer([], [END])
+        if tokenizer is not None and len(tokenizer) > config.vocabulary:
+            raise InputError(
+                f"expected a tokenizer of at most {config.vocabulary} tokens, as the configuration says, got one of "
+                f"{len(tokenizer)}; make the configuration for this tokenizer"
+            )
+        self.tokenizer: Tokenizer | None = tokenizer
         self.tokens = nn.Embedding(config.vocabulary, config.width)  # W_e, which also chooses words
         self.positions = nn.Embedding(config.length, config.width)  # W_p
         self.blocks = nn.ModuleList(
@@ -188,20 +196,22 @@ class GPT(nn.Module):
             fed = chosen[:, None]
         return written
 
-    def _begin(self, text: str) -> list[int]:
-        """The tokens of a text, after the end of another if there is a token for that.
+    def words(self) -> Tokenizer:
+        """Its tokenizer.
 
         Raises:
-            InputError: no text where there has to be one, or tokens that the network does not know.
+            InputError: it has none.
         """
-        ids = [*([self.tokenizer.id(END)] if END in self.tokenizer.specials else []), *self.tokenizer.encode(text)]
+        if self.tokenizer is None:
+            raise InputError("expected token ids, since this GPT has no tokenizer, got text; give it one when made")
+        return self.tokenizer
+
+    def _begin(self, text: str) -> list[int]:
+        """The tokens of a text, after the end of another if there is a token for that."""
+        words = self.words()
+        ids = [*([words.id(END)] if END in words.specials else []), *words.encode(text)]
         if not ids:
             raise InputError("expected a text to begin with, since this tokenizer has no token that begins one, got ''")
-        if max(ids) >= self.config.vocabulary:
-            raise InputError(
-                f"expected a tokenizer of at most {self.config.vocabulary} tokens, got one of {len(self.tokenizer)}; "
-                "load the one that belongs to these weights"
-            )
         return ids
 
     def write(
@@ -221,11 +231,15 @@ class GPT(nn.Module):
 
         Returns:
             The whole text, its beginning included.
+
+        Raises:
+            InputError: no tokenizer, nothing to begin with where there is no token for that, or too much to write.
         """
+        words = self.words()
         begun = torch.tensor([self._begin(beginning)], device=self.tokens.weight.device)
-        end = self.tokenizer.id(END) if END in self.tokenizer.specials else None
+        end = words.id(END) if END in words.specials else None
         written = self.generate(begun, new=new, end=end, temperature=temperature, top=top, generator=generator)
-        return self.tokenizer.decode(written[0].tolist())
+        return words.decode(written[0].tolist())
 
     @torch.inference_mode()
     def log_probability(self, texts: Sequence[str], given: Sequence[str] | None = None) -> list[list[float]]:
@@ -236,12 +250,12 @@ class GPT(nn.Module):
             given: for each what stands before it, which is read and not scored; None: nothing does.
 
         Raises:
-            InputError: no list of texts, or a text that is longer than the network can see.
+            InputError: no tokenizer, no list of texts, or a text that is longer than the network can see.
         """
         if isinstance(texts, str) or (given is not None and len(given) != len(texts)):
             raise InputError(f"expected a list of texts, and as many that are given, got {texts!r} and {given!r}")
         before = [self._begin(text) for text in given or [""] * len(texts)]
-        after = [self.tokenizer.encode(text) for text in texts]
+        after = [self.words().encode(text) for text in texts]
         told: list[list[float]] = []
         for first in range(0, len(texts), TOGETHER):
             pairs = list(zip(before, after, strict=True))[first : first + TOGETHER]

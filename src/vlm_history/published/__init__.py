@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 
 from vlm_history.errors import InputError
 from vlm_history.pretrain.clip import CLIP, CLIPConfig
-from vlm_history.published import clip, googlenet, vgg
+from vlm_history.pretrain.gpt1 import GPT
+from vlm_history.published import clip, googlenet, gpt, vgg
 from vlm_history.published.adapter import Adapter, read_safetensors
 
 
@@ -45,6 +47,7 @@ _MODELS: dict[str, Published] = {
     "torchvision/googlenet": Published(googlenet.build, {"torchvision": googlenet.TORCHVISION}),
     "torchvision/vgg19": Published(vgg.build, {"torchvision": vgg.TORCHVISION, "timm": vgg.TIMM}),
     **{name: _clip(name) for name in clip.NAMES},
+    **{name: Published(partial(kind, config), {}, gpt.FILES) for name, (kind, config) in gpt.NAMES.items()},
 }
 
 
@@ -92,6 +95,12 @@ def load(path: str | Path, name: str | None = None) -> nn.Module:
     configuration = clip.configuration(Path(path)) if name is None or name in clip.NAMES else None
     if configuration is not None:
         return clip.load(Path(path), *configuration, name)
+    if name is None or name in gpt.NAMES:
+        found = gpt.configuration(Path(path))
+        if found is not None:
+            return gpt.load(Path(path), *found, name)
+        if name is not None:
+            raise InputError(f"expected a directory with the {gpt.CONFIG} of {name}, got none in {path}; pass another")
     tensors = read_safetensors(path)
     published, adapter = _recognise(tensors, candidates)
     if not name and adapter.share(tensors) < 0.5:
@@ -134,7 +143,7 @@ def export(model: nn.Module, directory: str | Path, library: str = "torchvision"
     """Write a model so that another library loads it back.
 
     Args:
-        model: one that `build` or `load` returned, or a CLIP of any size.
+        model: one that `build` or `load` returned, or a CLIP or GPT of any size.
         directory: gets the weights, and what the library reads beside them.
         library: one that has the model: "torchvision", "timm", "transformers" or "open_clip".
 
@@ -150,6 +159,10 @@ def export(model: nn.Module, directory: str | Path, library: str = "torchvision"
             raise InputError(f"expected a library that has CLIP, that is {', '.join(clip.FILES)}, got {library!r}")
         adapter, (name, describe) = clip.ADAPTERS[library](model.config), clip.FILES[library]
         return _write(directory, name, adapter.to_published(model), describe(model.config))
+    if isinstance(model, GPT):
+        if library != "transformers":
+            raise InputError(f"expected a library that has GPT, that is transformers, got {library!r}")
+        return _write(directory, gpt.WEIGHTS, *gpt.to_transformers(model))
     for published in _MODELS.values():
         with torch.device("meta"):
             known = published.build()

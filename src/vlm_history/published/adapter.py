@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -133,3 +135,18 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"expected safetensors, got {path}, which cannot be read as such ({error})") from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A configuration.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"expected JSON, got {file}, which cannot be read as such ({error})") from error
+    if not isinstance(data, dict):
+        raise InputError(f"expected a configuration in {file}, got a {type(data).__name__}")
+    return data

@@ -6,7 +6,6 @@ read with the configuration beside its weights, and whatever that says and ours 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from vlm_history.errors import InputError
 from vlm_history.pretrain.clip import CLIP, CLIPConfig
 from vlm_history.pretrain.clip_towers import ResNetConfig, TextConfig, ViTConfig
-from vlm_history.published.adapter import Adapter, read_safetensors
+from vlm_history.published.adapter import Adapter, read_json, read_safetensors
 from vlm_history.text import CLIPTokenizer
 
 NAMES = {
@@ -287,27 +286,17 @@ def build(name: str) -> CLIP:
     return CLIP(CLIPConfig.published(NAMES[name]), CLIPTokenizer())
 
 
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"expected JSON, got {file}, which cannot be read as such ({error})") from error
-    if not isinstance(data, dict):
-        raise InputError(f"expected a configuration in {file}, got a {type(data).__name__}")
-    return data
-
-
 def configuration(directory: Path) -> tuple[str, CLIPConfig] | None:
     """The library that wrote a directory, and the sizes of its CLIP; None if it holds none, or tells no sizes."""
     file = directory / "open_clip_config.json"
     if file.is_file():
         try:
-            return "open_clip", from_open_clip(_json(file))
+            return "open_clip", from_open_clip(read_json(file))
         except (KeyError, TypeError) as error:
             raise InputError(f"expected a configuration as open_clip writes it, got {file} ({error!r})") from error
     file, pixels = directory / "config.json", directory / "preprocessor_config.json"
-    if file.is_file() and _json(file).get("model_type") == "clip":
-        return "transformers", from_transformers(_json(file), _json(pixels) if pixels.is_file() else None)
+    if file.is_file() and read_json(file).get("model_type") == "clip":
+        return "transformers", from_transformers(read_json(file), read_json(pixels) if pixels.is_file() else None)
     return None
 
 
