@@ -11,6 +11,8 @@ import torch
 from vlm_history import bench
 from vlm_history.cli import main
 from vlm_history.errors import InputError
+from vlm_history.pretrain.clip import CLIPConfig
+from vlm_history.pretrain.clip_towers import TextConfig, ViTConfig
 
 
 def sides(ours: float, reference: float, log: list[str] | None = None) -> bench.Sides:
@@ -72,6 +74,39 @@ def test_the_common_form_is_the_same_decoder() -> None:
 def test_the_loop_is_the_kernel() -> None:
     result = bench.run(["lstm"], repeats=1)["lstm"]
     assert result["equal"] < 1e-5 and result["ours"] > 0
+
+
+def test_clips_loss_is_open_clips_with_its_gradients() -> None:
+    ours, reference, compare = bench._clip_loss(batch=40, width=8)
+    assert len(ours()) == 4 and compare(ours(), reference()) < 1e-6
+
+
+@pytest.mark.parametrize("library", ["open_clip", "transformers"])
+@torch.no_grad()
+def test_clips_image_vectors_are_the_librarys(library: str) -> None:
+    """At a small size, here; `bench` compares at the published one."""
+    config = CLIPConfig(ViTConfig(8, 32, 2, 4, 32), TextConfig(90, 12, 16, 1, 2), width=24)
+    ours, reference, compare = bench._clip_image(config, library, batch=2)
+    assert ours().shape == (2, 24) and compare(ours(), reference()) < 1e-5
+
+
+def test_bounded_memory_grows_with_the_batch_and_not_with_its_square() -> None:
+    pairs = 4096
+    peak = bench.memory([pairs], width=64, largest=4 * pairs**2)[str(pairs)]
+    assert peak["reference"] > 3 * 4 * pairs**2  # all logits, their gradients, and more
+    assert peak["ours"] < 8 * 4 * 512 * pairs < peak["reference"]  # a few times 512 rows of them
+    assert set(bench.memory([16], width=8, largest=0)["16"]) == {"ours"}
+    assert bench.memory_table({"8": {"ours": 2**20}}).splitlines()[1].split() == ["8", "1", "MiB", "-"]
+
+
+def test_memory_from_the_command_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "memory", lambda tell: {"8": {"ours": 2**20, "reference": 2**21}})
+    assert main(["bench", "--memory", "--json", str(tmp_path / "m.json")]) == 0
+    assert "2 MiB" in capsys.readouterr().out
+    assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8")) == {"8": {"ours": 2**20, "reference": 2**21}}
+    assert main(["bench", "lstm", "--memory"]) == 2
 
 
 def test_threads_are_given_back() -> None:

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import resource
 import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -280,21 +281,24 @@ LOSSES: dict[str, Loss] = {"ours": bounded_loss, "reference": contrastive_loss}
 """CLIP's loss in bounded memory, and as it is usually written, with all logits at once."""
 
 
-def _most_until_now() -> int:
-    """Bytes of memory that this process has had at most."""
-    status = Path("/proc/self/status")
-    if status.exists():  # on Linux the other way starts from what the parent process had
-        return 1024 * next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 def _peak(side: str, batch: int, width: int) -> int:
     """Bytes that the loss and its gradients take at their peak, beyond what the vectors take."""
     inputs = _pairs(batch, width)
-    _with_gradients(LOSSES[side], [x[:64].detach().requires_grad_() if x.ndim else x for x in inputs])  # libraries' own
-    before = _most_until_now()
+    _with_gradients(LOSSES[side], _pairs(8, width))  # what the libraries keep for themselves is theirs
+    process, ended = psutil.Process(), threading.Event()
+    most = before = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.001):
+            most = max(most, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     _with_gradients(LOSSES[side], inputs)
-    return _most_until_now() - before
+    ended.set()
+    watcher.join()
+    return most - before
 
 
 def memory(
@@ -318,7 +322,7 @@ def memory(
         tell(f"memory of the loss of {batch} pairs: {', '.join(sides)}")
         peaks[str(batch)] = {}
         for side in sides:
-            # a process's peak never falls, so each gets a new one
+            # each in a new one: what a process frees it may keep for itself
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 peaks[str(batch)][side] = pool.apply(_peak, (side, batch, width))
     return peaks

@@ -15,12 +15,10 @@ from torch.nn import functional as F
 
 from vlm_history.errors import InputError
 
-Features = Float[Tensor, "batch width"]
-
 
 def contrastive_loss(
-    images: Features,
-    texts: Features,
+    images: Float[Tensor, "batch width"],
+    texts: Float[Tensor, "batch width"],
     scale: Float[Tensor, ""],
     wrong: Float[Tensor, "wrong width"] | None = None,
 ) -> Float[Tensor, ""]:
@@ -39,8 +37,11 @@ def contrastive_loss(
 
 
 def bounded_loss(
-    images: Features, texts: Features, scale: Float[Tensor, ""], chunk: int = 1024
-) -> Float[Tensor, ""]:  # fmt: skip
+    images: Float[Tensor, "images width"],
+    texts: Float[Tensor, "texts width"],
+    scale: Float[Tensor, ""],
+    chunk: int = 512,
+) -> Float[Tensor, ""]:
     """`contrastive_loss` of a batch whose logits are never all in memory, and which may lie on several processes.
 
     Logits are made a few rows at a time and thrown away; what is kept is one sum for each row and each column. The
@@ -110,12 +111,14 @@ class _Bounded(torch.autograd.Function):
         for at in range(0, len(images), ctx.chunk):
             some = images[at : at + ctx.chunk]
             logits = scale * some @ every.T
-            slope = ((logits - rows[at : at + ctx.chunk, None]).exp() + (logits - columns).exp()).div_(2)
+            slope = (logits - rows[at : at + ctx.chunk, None]).exp_()
+            slope.add_(logits.sub_(columns).exp_()).div_(2)
             slope.diagonal(ctx.own.start + at).sub_(1)
             slope.mul_(gradients[0] / len(images))
-            for_images[at : at + ctx.chunk] = scale * slope @ every
+            pulled = slope @ every
+            for_images[at : at + ctx.chunk] = scale * pulled
             for_every += slope.T @ (scale * some)
-            for_scale += (slope * logits).sum() / scale
+            for_scale += (pulled * some).sum()  # as the logits are scale times some times every
         if _processes()[1] > 1:  # what every process's pictures ask of these texts
             distributed.all_reduce(for_every)
         return for_images, for_every[ctx.own], for_scale, None
