@@ -13,6 +13,7 @@ from vlm_history.cli import main
 from vlm_history.errors import InputError
 from vlm_history.pretrain.clip import CLIPConfig
 from vlm_history.pretrain.clip_towers import TextConfig, ViTConfig
+from vlm_history.pretrain.gpt1 import GPTConfig
 
 
 def sides(ours: float, reference: float, log: list[str] | None = None) -> bench.Sides:
@@ -107,6 +108,19 @@ def test_memory_from_the_command_line(
     assert "2 MiB" in capsys.readouterr().out
     assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8")) == {"8": {"ours": 2**20, "reference": 2**21}}
     assert main(["bench", "lstm", "--memory"]) == 2
+
+
+@torch.no_grad()
+def test_both_write_the_same() -> None:
+    """At a small size, here; `bench` compares at those it names."""
+    torch.manual_seed(0)
+    config = GPTConfig(90, length=24, width=16, depth=2, heads=2)
+    for batch in (1, 3):
+        ours, reference, compare = bench._writing(config, batch, new=9)
+        assert ours().shape == (batch, 17) and compare(ours(), reference()) == 0
+    ours, theirs = bench._gpt2(config)
+    tokens = torch.randint(90, (2, 5))
+    assert torch.equal(ours.generate(tokens, new=9), bench.bare_loop(theirs, tokens, 9))
 
 
 def test_threads_are_given_back() -> None:

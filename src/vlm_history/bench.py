@@ -31,7 +31,8 @@ from vlm_history.connect.show_attend_and_tell import ShowAttendAndTell, ShowAtte
 from vlm_history.errors import InputError
 from vlm_history.pretrain.clip import CLIP, CLIPConfig
 from vlm_history.pretrain.contrastive import bounded_loss, contrastive_loss
-from vlm_history.published import clip
+from vlm_history.pretrain.gpt1 import GPT2, GPTConfig
+from vlm_history.published import clip, gpt
 
 Sides = tuple[Callable[[], Any], Callable[[], Any], Callable[[Any, Any], float]]
 """Ours, the reference, and the greatest difference between what they return."""
@@ -169,10 +170,59 @@ def clip_image_transformers() -> Sides:
     return _clip_image(CLIPConfig.published("ViT-B/32"), "transformers")
 
 
+def _gpt2(config: GPTConfig) -> tuple[GPT2, Any]:
+    """A GPT-2 of transformers' with random weights, and ours with the same, as `published.load` reads them."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes = {theirs: getattr(config, ours) for ours, theirs in gpt.SIZES.items()}
+    theirs: Any = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=None, eos_token_id=None)).eval()
+    ours = GPT2(config).eval()
+    tensors = theirs.transformer.state_dict()
+    ours.load_state_dict(gpt.transformers(GPT2, config.depth).from_published(tensors, ours), assign=True)
+    return ours, theirs
+
+
+def bare_loop(model: Any, tokens: Tensor, new: int) -> Tensor:
+    """The likeliest tokens by a model of transformers' and its cache, without all that its `generate` looks after."""
+    written, fed, cache = [tokens], tokens, None
+    for _ in range(new):
+        told = model(fed, past_key_values=cache, use_cache=True)
+        fed, cache = told.logits[:, -1:].argmax(2), told.past_key_values
+        written.append(fed)
+    return torch.cat(written, dim=1)
+
+
+def _writing(config: GPTConfig, batch: int, new: int) -> Sides:
+    ours, theirs = _gpt2(config)
+    tokens = torch.randint(config.vocabulary, (batch, 8))
+    options = {"attention_mask": torch.ones_like(tokens), "pad_token_id": 0, "do_sample": False, "max_new_tokens": new}
+    return lambda: ours.generate(tokens, new=new), lambda: theirs.generate(tokens, **options), apart
+
+
+def gpt_writing() -> Sides:
+    """A GPT of 4 layers of 128 writes 64 tokens: ours / transformers' `generate`, both with a cache."""
+    return _writing(GPTConfig(4_000, length=128, width=128, depth=4, heads=4), batch=1, new=64)
+
+
+def gpt_writing_32() -> Sides:
+    """A GPT of 4 layers of 128 writes 64 tokens in each of 32 texts: ours / transformers' `generate`."""
+    return _writing(GPTConfig(4_000, length=128, width=128, depth=4, heads=4), batch=32, new=64)
+
+
+def gpt_2_writing() -> Sides:
+    """GPT-2 of 124M writes 16 tokens: ours / a bare loop over transformers' model with its cache."""
+    ours, theirs = _gpt2(GPTConfig.gpt2_small())
+    tokens = torch.randint(ours.config.vocabulary, (1, 8))
+    return lambda: ours.generate(tokens, new=16), lambda: bare_loop(theirs, tokens, 16), apart
+
+
 CASES: dict[str, Callable[[], Sides]] = {
     "lstm": lstm,
     "show-attend-and-tell": show_attend_and_tell,
     "show-attend-and-tell-1800": show_attend_and_tell_1800,
+    "gpt-writing": gpt_writing,
+    "gpt-writing-32": gpt_writing_32,
+    "gpt-2-writing": gpt_2_writing,
     "clip-loss": clip_loss,
     "clip-image": clip_image,
     "clip-image-transformers": clip_image_transformers,

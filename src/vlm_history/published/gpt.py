@@ -45,7 +45,8 @@ _BLOCK = {
     "mlp.narrow": "mlp.c_proj",
     "mlp_norm": "ln_2",
 }
-_SIZES = {"vocabulary": "vocab_size", "length": "n_positions", "width": "n_embd", "depth": "n_layer", "heads": "n_head"}
+SIZES = {"vocabulary": "vocab_size", "length": "n_positions", "width": "n_embd", "depth": "n_layer", "heads": "n_head"}
+"""What they call our sizes."""
 # What may be set and may not differ: value for value what ours are. (GPT-1's "gelu" is the tanh approximation there.)
 _FIXED: dict[str, dict[str, tuple[Any, ...]]] = {
     "openai-gpt": {"afn": ("gelu",), "tie_word_embeddings": (True,)},
@@ -79,7 +80,7 @@ def configuration(directory: Path) -> tuple[type[GPT], GPTConfig] | None:
     data = read_json(file) if file.is_file() else {}
     if data.get("model_type") not in _TYPES:
         return None
-    missing = [theirs for theirs in _SIZES.values() if theirs not in data]
+    missing = [theirs for theirs in SIZES.values() if theirs not in data]
     if missing:
         raise InputError(f"expected the sizes of a GPT in {file}, but {', '.join(missing)} is missing")
     fixed = _FIXED[data["model_type"]] | {"n_inner": (None, 4 * data["n_embd"])}
@@ -87,7 +88,7 @@ def configuration(directory: Path) -> tuple[type[GPT], GPTConfig] | None:
     if wrong:
         told = ", ".join(f"{key}={value!r}" for key, value in sorted(wrong.items()))
         raise InputError(f"expected a GPT as it was published, got one with {told} in {file}; no such part is here")
-    sizes = {ours: int(data[theirs]) for ours, theirs in _SIZES.items()}
+    sizes = {ours: int(data[theirs]) for ours, theirs in SIZES.items()}
     eps, dropout = data.get("layer_norm_epsilon", 1e-5), data.get("resid_pdrop", 0.1)
     return _TYPES[data["model_type"]], GPTConfig(**sizes, eps=eps, dropout=dropout)
 
@@ -128,7 +129,7 @@ def to_transformers(model: GPT) -> tuple[dict[str, Tensor], dict[str, Any]]:
     config = {
         "model_type": model_type,
         "architectures": ["OpenAIGPTLMHeadModel" if kind is GPT1 else "GPT2LMHeadModel"],
-        **{theirs: getattr(model.config, ours) for ours, theirs in _SIZES.items()},
+        **{theirs: getattr(model.config, ours) for ours, theirs in SIZES.items()},
         **{key: allowed[0] for key, allowed in _FIXED[model_type].items()},
         "layer_norm_epsilon": model.config.eps,
         **rates,
