@@ -61,3 +61,12 @@ def pair_split(first: str, second: str) -> str:
 def kept_for_knowledge(hexcode: str) -> bool:
     """Say whether the category of this concept is taught by text alone (one concept in ten)."""
     return _bucket("knowledge/" + hexcode, 10) == 0
+
+
+@lru_cache(maxsize=4096)
+def label_split(hexcode: str) -> str:
+    """Say whether text tasks label this concept for training (four in five) or for validation: "train", "validation".
+
+    What text says of it is read all the same: these tasks ask what was learned without labels.
+    """
+    return "validation" if _bucket("label/" + hexcode, 5) == 0 else "train"
