@@ -4,5 +4,6 @@ import torch
 from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
-SHAPED = ("vlm_history.connect", "vlm_history.images")
+CLIP = ("clip", "clip_towers", "contrastive", "linear_probe")
+SHAPED = ("vlm_history.connect", "vlm_history.images", *(f"vlm_history.pretrain.{module}" for module in CLIP))
 install_import_hook(list(SHAPED), "beartype.beartype")

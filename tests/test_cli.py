@@ -123,6 +123,46 @@ def test_caption_with_shipped_weights(capsys: pytest.CaptureFixture[str], tmp_pa
     complaint(capsys, "caption", str(not_a_picture))
 
 
+@pytest.mark.parametrize("library", ["transformers", "open_clip"])
+def test_classify_with_a_published_clip_from_a_directory(
+    library: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from vlm_history import published
+    from vlm_history.pretrain.clip import CLIP, CLIPConfig
+    from vlm_history.pretrain.clip_towers import TextConfig, ViTConfig
+
+    config = CLIPConfig(ViTConfig(16, 16, 1, 2, 32), TextConfig(width=16, depth=1, heads=2), width=16)
+    published.export(CLIP(config), tmp_path / "model", library=library)
+    picture = tmp_path / "photo.jpg"
+    Image.new("RGB", (60, 40), "teal").save(picture)
+    classify = ["classify", str(picture), "cat", "dog", "--model", str(tmp_path / "model")]
+    assert main([*classify, "--prompts", "a photo of a {}.", "a drawing of a {}."]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[1] for line in lines} == {"cat", "dog"} and all("%" in line for line in lines)
+    assert main([*classify, "--top", "1"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_classify_refuses_what_it_cannot_do(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    picture = tmp_path / "p.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    assert "no file" in complaint(capsys, "classify", str(tmp_path / "nope.jpg"), "cat")
+    assert "there are: cnn" in complaint(capsys, "classify", str(picture), "cat", "--system", "gpt-9")
+    offline = complaint(capsys, "classify", str(picture), "cat", "--model", "openai/clip-vit-base-patch32")
+    assert "not on this computer" in offline and "directory" in offline
+    assert "directory" in complaint(capsys, "classify", str(picture), "cat", "--model", str(tmp_path / "nowhere"))
+    if "cnn" in available():
+        assert "--prompts with clip" in complaint(
+            capsys, "classify", str(picture), "고양이", "--system", "cnn", "--prompts", "{}"
+        )
+        assert main(["classify", str(picture), "고양이", "사과", "--system", "cnn"]) == 0
+        assert "고양이" in capsys.readouterr().out
+
+
 def test_help_is_instant() -> None:
     """No heavy import stands between a reader and the help text."""
     done = subprocess.run(

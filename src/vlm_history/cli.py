@@ -1,4 +1,4 @@
-"""The command line: `vlm-history caption | train | exam | bench | world`.
+"""The command line: `vlm-history caption | classify | train | exam | bench | world`.
 
 Bad input is answered in one line, with exit code 2; heavy imports wait until a command needs them.
 """
@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vlm_history import __version__
 from vlm_history.errors import InputError
@@ -42,6 +43,20 @@ def _parser() -> argparse.ArgumentParser:
     caption.add_argument("--language", choices=LANGUAGES, default="ko", help="default: %(default)s")
     caption.add_argument("--beam", type=_positive, default=3, help="width of the beam search; default: %(default)s")
     caption.set_defaults(run=_caption)
+
+    classify = commands.add_parser("classify", help="say which name fits a picture best")
+    classify.add_argument("image", metavar="IMAGE", help="picture file")
+    classify.add_argument("names", nargs="*", metavar="NAME", help="what it may be; clip takes any names")
+    classify.add_argument("--system", default="clip", metavar="SYSTEM", help="default: %(default)s")
+    classify.add_argument("--weights", type=Path, metavar="DIR", help="weights of your own training")
+    told = "a published CLIP instead: its name, such as openai/clip-vit-base-patch32, or a directory that holds one"
+    classify.add_argument("--model", metavar="MODEL", help=told)
+    told = "of the names; default: ko, or en with --model"
+    classify.add_argument("--language", choices=LANGUAGES, help=told)
+    told = "sentences with {} for the name, for clip; several are an ensemble"
+    classify.add_argument("--prompts", nargs="+", metavar="PROMPT", help=told)
+    classify.add_argument("--top", type=_positive, default=5, help="names to tell; default: %(default)s")
+    classify.set_defaults(run=_classify)
 
     train = commands.add_parser("train", help="train a system: the recipe that made the shipped weights")
     train.add_argument("system", metavar="SYSTEM", help=f"one of: {', '.join(systems())}")
@@ -107,6 +122,33 @@ def _caption(options: argparse.Namespace) -> None:
     for image in options.images:
         said = model.caption(image, language=options.language, beam=options.beam)
         print(said if len(options.images) == 1 else f"{image}: {said}")
+
+
+def _classify(options: argparse.Namespace) -> None:
+    if not Path(options.image).is_file():
+        raise InputError(f"expected a picture file, got {options.image!r}, which is no file; check the path")
+    asked = {} if options.prompts is None else {"prompts": options.prompts}
+    if options.model is not None:
+        from vlm_history import published
+        from vlm_history.pretrain.clip import CLIP
+
+        model: Any = published.load(options.model)
+        if not isinstance(model, CLIP):
+            raise InputError(f"expected a published CLIP, got {options.model!r}, which is a {type(model).__name__}")
+    else:
+        system = find(options.system)
+        model = load(system.name) if options.weights is None else _own(system.name, options.weights)
+        if not hasattr(model, "classify"):
+            raise InputError(f"expected a system that classifies, got {system.name!r}; try clip")
+        if asked and system.name != "clip":
+            raise InputError(f"expected --prompts with clip, got {system.name!r}, which knows names alone; drop them")
+    language = options.language or ("ko" if options.model is None else "en")
+    names = options.names or None
+    if names is None and (options.model is not None or options.system == "clip"):
+        raise InputError("expected names to choose among, got none; write them after the picture")
+    told = model.classify(options.image, names, language=language, **asked)
+    for name, chance in list(told.items())[: options.top]:
+        print(f"{chance:6.1%}  {name}")
 
 
 def _own(name: str, directory: Path) -> object:

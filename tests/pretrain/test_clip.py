@@ -14,7 +14,7 @@ from vlm_history import checkpoints
 from vlm_history.connect.cnn import CNNConfig
 from vlm_history.errors import InputError
 from vlm_history.images import read_images
-from vlm_history.pretrain.clip import CLIP, CLIPConfig, nearest
+from vlm_history.pretrain.clip import CLIP, CLIPConfig, nearest, read_texts
 from vlm_history.pretrain.clip_towers import MEAN, STD, ResNetConfig, TextConfig, ViTConfig
 from vlm_history.pretrain.linear_probe import linear_probe
 from vlm_history.text import BytePairTokenizer
@@ -66,6 +66,14 @@ def test_vectors_have_unit_length_and_do_not_depend_on_the_batch(tower: str) -> 
     pixels = read_images(pictures, size=side, mean=model.config.image.mean, std=model.config.image.std)
     logits = model.logits(pixels, model.read(["고양이", "x"]))
     torch.testing.assert_close(logits, images @ texts[[0, 2]].T / 0.07, atol=1e-4, rtol=1e-4)
+
+
+def test_the_last_block_is_the_whole_one_for_the_first_token() -> None:
+    model = clip()
+    pixels = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = model.image.project(model.image.norm_after(model.image.tokens(pixels)[:, 0]))
+        torch.testing.assert_close(model.image(pixels), whole, atol=1e-5, rtol=1e-5)
 
 
 def test_a_text_is_read_up_to_its_first_end() -> None:
@@ -178,6 +186,5 @@ def test_bad_input_is_told_plainly(call, says: str) -> None:  # type: ignore[no-
 
 
 def test_long_texts_are_cut_where_that_is_asked_for() -> None:
-    model = clip()
-    ids = model.read("cat " * 40, cut=True)
+    ids = read_texts("cat " * 40, TEXT, TOKENIZER, cut=True)
     assert ids.shape == (1, 40) and int(ids[0, -1]) == TEXT.vocabulary - 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -32,8 +33,8 @@ from vlm_history.pretrain.clip_towers import (
 )
 from vlm_history.text import BytePairTokenizer
 
-Texts = str | Sequence[str] | Tensor
-"""A text or several, or token ids (batch, tokens) that begin and end as the tokenizer would have it."""
+Texts = Any
+"""A text (str) or several, or token ids (batch, tokens) that begin and end as the tokenizer would have it."""
 LOGIT_100 = math.log(100)
 """The highest temperature: section 2.5 keeps logits from being scaled by more than 100."""
 TOGETHER = 64
@@ -84,6 +85,45 @@ class CLIPConfig:
         return cls(CNNConfig.world(), text, width=256, quick_gelu=False, prompts=(("{}",), ("{}",)))
 
 
+def read_texts(
+    texts: Texts, config: TextConfig, tokenizer: BytePairTokenizer | None, cut: bool = False
+) -> Int[Tensor, "batch tokens"]:
+    """Texts -> token ids, padded with zeros to the longest.
+
+    Args:
+        texts: see `Texts`.
+        config: how many tokens a text may have, and which of them there are.
+        tokenizer: of this vocabulary.
+        cut: shorten what is too long (its end stays the end) instead of refusing it.
+
+    Raises:
+        InputError: no text, one that is too long, ids that are none or have no end, or text without a tokenizer.
+    """
+    length, end = config.length, config.vocabulary - 1
+    if isinstance(texts, Tensor):
+        fits = not texts.is_floating_point() and texts.ndim == 2 and 0 < texts.shape[1] <= length and len(texts)
+        if fits and int(texts.min()) >= 0 and int(texts.max()) <= end and bool((texts == end).any(1).all()):
+            return texts
+        raise InputError(
+            f"expected token ids (batch, at most {length}) from 0 to {end}, {end} at the end of each text, got "
+            f"{texts.dtype} {tuple(texts.shape)}; pass texts as str to have them made"
+        )
+    if tokenizer is None:
+        raise InputError("expected token ids, since this CLIP has no tokenizer, got text; give it one when made")
+    several = [texts] if isinstance(texts, str) else list(texts)
+    if not several:
+        raise InputError("expected at least one text, got none")
+    read = [[end - 1, *tokenizer.encode(text), end] for text in several]
+    for text, ids in zip(several, read, strict=True):
+        if len(ids) > length and not cut:
+            raise InputError(f"expected at most {length} tokens, got {len(ids)} of {text[:40]!r}; shorten the text")
+    read = [ids if len(ids) <= length else [*ids[: length - 1], end] for ids in read]
+    padded = torch.zeros(len(read), max(map(len, read)), dtype=torch.long)
+    for row, ids in zip(padded, read, strict=True):
+        row[: len(ids)] = torch.tensor(ids)
+    return padded
+
+
 class CLIP(nn.Module):
     """Both towers, and the temperature between them."""
 
@@ -126,39 +166,9 @@ class CLIP(nn.Module):
         images, texts = self(pixels, ids)
         return self.scale() * images @ texts.T
 
-    def read(self, texts: Texts, cut: bool = False) -> Int[Tensor, "batch tokens"]:
-        """Texts -> token ids, padded with zeros to the longest.
-
-        Args:
-            texts: see `Texts`.
-            cut: shorten what is too long (its end stays the end) instead of refusing it.
-
-        Raises:
-            InputError: no text, one that is too long, ids that are none or have no end, or text without a tokenizer.
-        """
-        length, end = self.config.text.length, self.config.text.vocabulary - 1
-        if isinstance(texts, Tensor):
-            fits = not texts.is_floating_point() and texts.ndim == 2 and 0 < texts.shape[1] <= length and len(texts)
-            if fits and int(texts.min()) >= 0 and int(texts.max()) <= end and bool((texts == end).any(1).all()):
-                return texts.to(self.log_scale.device)
-            raise InputError(
-                f"expected token ids (batch, at most {length}) from 0 to {end}, {end} at the end of each text, got "
-                f"{texts.dtype} {tuple(texts.shape)}; pass texts as str to have them made"
-            )
-        if self.tokenizer is None:
-            raise InputError("expected token ids, since this CLIP has no tokenizer, got text; give it one when made")
-        several = [texts] if isinstance(texts, str) else list(texts)
-        if not several:
-            raise InputError("expected at least one text, got none")
-        read = [[end - 1, *self.tokenizer.encode(text), end] for text in several]
-        for text, ids in zip(several, read, strict=True):
-            if len(ids) > length and not cut:
-                raise InputError(f"expected at most {length} tokens, got {len(ids)} of {text[:40]!r}; shorten the text")
-        read = [ids if len(ids) <= length else [*ids[: length - 1], end] for ids in read]
-        padded = torch.zeros(len(read), max(map(len, read)), dtype=torch.long)
-        for row, ids in zip(padded, read, strict=True):
-            row[: len(ids)] = torch.tensor(ids)
-        return padded.to(self.log_scale.device)
+    def read(self, texts: Texts) -> Int[Tensor, "batch tokens"]:
+        """Texts -> token ids, on the model's device; see `read_texts`."""
+        return read_texts(texts, self.config.text, self.tokenizer).to(self.log_scale.device)
 
     @torch.no_grad()
     def encode_image(self, images: Images) -> Float[Tensor, "images width"]:
@@ -179,7 +189,7 @@ class CLIP(nn.Module):
 
     @torch.no_grad()
     def encode_text(self, texts: Texts) -> Float[Tensor, "texts width"]:
-        """Vectors of unit length; see `read` for what texts may be."""
+        """Vectors of unit length; see `read_texts` for what texts may be."""
         training = self.training
         self.eval()
         vectors = [F.normalize(self.text(some), dim=1) for some in self.read(texts).split(16 * TOGETHER)]

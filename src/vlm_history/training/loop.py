@@ -290,6 +290,8 @@ class _Run:
             if self.after_step is not None:
                 self.after_step(self.number, done)
         bar.close()
+        if progress.step < stage.steps:
+            raise InputError(f"expected data for {stage.steps} steps, got it for {progress.step}; check what was read")
         if stage.keep == "best" and self.best:
             module.load_state_dict(self.best)
         return module

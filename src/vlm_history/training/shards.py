@@ -26,7 +26,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from vlm_history import checkpoints
 from vlm_history.errors import InputError
-from vlm_history.pretrain.clip import CLIP, CLIPConfig
+from vlm_history.pretrain.clip import CLIP, CLIPConfig, read_texts
 from vlm_history.text import CLIPTokenizer
 from vlm_history.training.recipe import Batch, Recipe, Stage
 from vlm_history.training.recipes.clip import Match
@@ -95,19 +95,35 @@ def samples(shard: Path) -> Iterator[Sample | None]:
         yield sample()
 
 
-def picture(data: bytes, size: int, draw: Random) -> np.ndarray:
-    """A picture's bytes -> (size, size, 3): the shorter side made so long, and a square of it by lot (section 2.4).
-
-    Raises:
-        UnidentifiedImageError, OSError, ValueError: the bytes are no picture.
-    """
-    with Image.open(io.BytesIO(data)) as opened:
-        opened.draft("RGB", (size, size))  # a JPEG is decoded no larger than it is needed
-        image = opened.convert("RGB")
+def picture(data: bytes, size: int, draw: Random) -> np.ndarray | None:
+    """A picture's bytes -> (size, size, 3): the shorter side made so long, and a square of it by lot (section 2.3).
+    None, if they are no picture."""
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.draft("RGB", (size, size))  # a JPEG is decoded no larger than it is needed
+            image = opened.convert("RGB")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
     short = min(image.size)
     image = image.resize((size * image.width // short, size * image.height // short), Image.Resampling.BICUBIC)
     left, upper = draw.randint(0, image.width - size), draw.randint(0, image.height - size)
     return np.asarray(image.crop((left, upper, left + size, upper + size)))
+
+
+def text(data: bytes) -> str | None:
+    """A text's bytes -> text in one line; None, if they are no UTF-8, or blank."""
+    try:
+        return " ".join(data.decode("utf-8").split()) or None
+    except UnicodeDecodeError:
+        return None
+
+
+def any_good(shard: Path) -> bool:
+    """Whether a shard has a picture with a text that both can be read."""
+    try:
+        return any(s and picture(s[0], 8, Random(0)) is not None and text(s[1]) for s in samples(shard))
+    except Broken:
+        return False
 
 
 class Stream(IterableDataset[Batch]):
@@ -115,7 +131,8 @@ class Stream(IterableDataset[Batch]):
 
     Args:
         shards: all there are.
-        model: reads texts and says how large pictures are; it is not run.
+        config: of the CLIP: how large pictures are, and how long texts may be.
+        tokenizer: its own.
         share: samples of a batch.
         process: this process's number, and how many there are; each has shards of its own.
         seed: of the order.
@@ -123,10 +140,11 @@ class Stream(IterableDataset[Batch]):
     """
 
     def __init__(
-        self, shards: list[Path], model: CLIP, share: int, process: tuple[int, int], seed: int, shuffle: int
-    ) -> None:
-        self.shards, self.model, self.share, self.process = shards, model, share, process
-        self.seed, self.shuffle = seed, shuffle
+        self, shards: list[Path], config: CLIPConfig, tokenizer: CLIPTokenizer, share: int, process: tuple[int, int],
+        seed: int, shuffle: int,
+    ) -> None:  # fmt: skip
+        self.shards, self.config, self.tokenizer = shards, config, tokenizer
+        self.share, self.process, self.seed, self.shuffle = share, process, seed, shuffle
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
@@ -146,8 +164,9 @@ class Stream(IterableDataset[Batch]):
                 kept = []
 
     def _shuffled(self, shards: list[Path], draw: Random, skipped: Tensor) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Samples, again and again: the shards in another order each time, and what is read waits for its lot."""
-        size = self.model.config.image.image_size
+        """Samples, again and again: the shards in another order each time, and what is read waits for its lot. None,
+        if a whole round has brought none."""
+        size = self.config.image.image_size
         waiting: list[Sample] = []
         for _ in count():
             read = 0
@@ -169,12 +188,8 @@ class Stream(IterableDataset[Batch]):
                     read += 1
                     yield made
             waiting = []
-            if not read:
-                told = ", ".join(f"{name} {n}" for name, n in zip(SKIPPED, skipped.tolist(), strict=True))
-                raise InputError(
-                    f"expected pictures ({', '.join(PICTURES)}) with texts (.txt) in {', '.join(map(str, shards))}, "
-                    f"got none; skipped: {told}"
-                )
+            if not read:  # not again and again in vain; other workers may have better shards
+                return
 
     def _whole(self, shard: Path, skipped: Tensor) -> Iterator[Sample]:
         try:
@@ -188,19 +203,11 @@ class Stream(IterableDataset[Batch]):
 
     def _made(self, sample: Sample, size: int, draw: Random, skipped: Tensor) -> tuple[np.ndarray, Tensor] | None:
         """Picture and token ids; None, counted, if one cannot be read."""
-        try:
-            pixels = picture(sample[0], size, draw)
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            skipped[SKIPPED.index("pictures")] += 1
+        pixels, said = picture(sample[0], size, draw), text(sample[1])
+        if pixels is None or said is None:
+            skipped[SKIPPED.index("texts" if said is None else "pictures")] += 1
             return None
-        try:
-            text = " ".join(sample[1].decode("utf-8").split())
-        except UnicodeDecodeError:
-            text = ""
-        if not text:
-            skipped[SKIPPED.index("texts")] += 1
-            return None
-        return pixels, self.model.read(text, cut=True)[0]
+        return pixels, read_texts(said, self.config.text, self.tokenizer, cut=True)[0]
 
 
 class Counted(Match):
@@ -234,14 +241,14 @@ class Shards(Stage):
     size: str = "world"
     shuffle: int = 2000
 
-    def _clip(self) -> CLIP:
-        words = CLIPTokenizer()
-        published = self.size != "world"
-        return CLIP(CLIPConfig.published(self.size) if published else CLIPConfig.world(len(words)), words)
+    def config(self, vocabulary: int) -> CLIPConfig:
+        """Of the CLIP that is trained."""
+        return CLIPConfig.world(vocabulary) if self.size == "world" else CLIPConfig.published(self.size)
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A new CLIP, with CLIP's own tokenizer."""
-        return Counted(self._clip())
+        words = CLIPTokenizer()
+        return Counted(CLIP(self.config(len(words)), words))
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """A stream has no batch of a number."""
@@ -259,10 +266,9 @@ class Shards(Stage):
                 f"expected at least as many shards as processes, got {len(shards)} for {processes}; split them, or "
                 "start fewer processes"
             )
-        with torch.device("meta"):
-            reader = self._clip()
+        words = CLIPTokenizer()
         process = (rows.start // len(rows), processes)
-        return Stream(shards, reader, len(rows), process, seed + start, self.shuffle)
+        return Stream(shards, self.config(len(words)), words, len(rows), process, seed + start, self.shuffle)
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """The temperature, and what was skipped until now."""
@@ -289,7 +295,7 @@ def skipped(directory: Path) -> str:
 
 
 def recipe(data: str, *, size: str = "world", steps: int = 10_000, batch_size: int = 256, seed: int = 0) -> Recipe:
-    """CLIP on a reader's own shards, at the learning rate of the paper's larger models (table 18).
+    """CLIP on a reader's own shards, with the learning rate of the paper's smaller models (tables 19 and 20).
 
     Args:
         data: the shards, as `expand` takes them.
@@ -299,9 +305,12 @@ def recipe(data: str, *, size: str = "world", steps: int = 10_000, batch_size: i
         seed: of weights and order.
 
     Raises:
-        InputError: no such shard or size.
+        InputError: no such shard, none with anything in it, or no such size.
     """
-    expand(data)
+    if not any(map(any_good, expand(data))):
+        raise InputError(
+            f"expected pictures ({', '.join(PICTURES)}) with texts (.txt, UTF-8) of the same names in {data}, got none"
+        )
     if size != "world":
         CLIPConfig.published(size)
     stage = Shards(
