@@ -73,7 +73,7 @@ RECIPE = Recipe(
     description="An LSTM learns the next word of captions in Korean and English, without pictures",
     seed=0,
     stages=(
-        Sentences("sentences", steps=1000, batch_size=128, learning_rate=3e-3, warmup=50, evaluate_every=250),
+        Sentences("sentences", steps=600, batch_size=128, learning_rate=3e-3, warmup=50, evaluate_every=150),
     ),
 )  # fmt: skip
 

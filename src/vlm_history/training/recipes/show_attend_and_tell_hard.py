@@ -2,7 +2,7 @@
 
 What is learned of where to look comes from REINFORCE (section 4.1). lambda_r is small, since the reward is that of a
 whole sentence and every word of it shares in it. It is what a chapter compares soft attention with: the
-same names learned first, then half the steps of the first round of captions, and no second one.
+same names learned first, then a third of the steps of the first round of captions, and no second one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vlm_history.training.recipes.show_attend_and_tell import Attending
 
 def _hard(soft: Recipe, description: str) -> Recipe:
     stages = [
-        replace(stage, steps=stage.steps // 2, hard=True, reward=0.1, entropy=0.01)
+        replace(stage, steps=stage.steps // 3, hard=True, reward=0.1, entropy=0.01)
         if isinstance(stage, Attending)
         else stage
         for stage in soft.stages[:2]
