@@ -130,10 +130,9 @@ def _classify(options: argparse.Namespace) -> None:
     asked = {} if options.prompts is None else {"prompts": options.prompts}
     if options.model is not None:
         from vlm_history import published
-        from vlm_history.pretrain.clip import CLIP
 
         model: Any = published.load(options.model)
-        if not isinstance(model, CLIP):
+        if not hasattr(model, "encode_text"):
             raise InputError(f"expected a published CLIP, got {options.model!r}, which is a {type(model).__name__}")
     else:
         system = find(options.system)
