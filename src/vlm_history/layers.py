@@ -203,6 +203,52 @@ class PreNormBlock(Block):
         return x + self.dropped(self.mlp(self.mlp_norm(x)))
 
 
+class Step:
+    """A block at work on one new token of each text, without its modules.
+
+    Where tokens come one at a time, to call a module costs as much as a small product, and a block has eight. So its
+    weights are looked up once, and what is computed is the block's own sums, in eval mode: a test holds them together.
+
+    Args:
+        block: of either kind. A change of its weights in place is seen, another tensor in their place is not.
+        cache: of its attention.
+    """
+
+    def __init__(self, block: Block, cache: Cache) -> None:
+        attention, mlp = block.attention, block.mlp
+        self.norm_first, self.heads, self.cache = isinstance(block, PreNormBlock), attention.heads, cache
+        self.activation = mlp.activation
+        self.qkv, self.out, self.widen, self.narrow = (
+            (layer.weight, layer.bias) for layer in (attention.qkv, attention.out, mlp.widen, mlp.narrow)
+        )
+        self.attention_norm, self.mlp_norm = (
+            (norm.normalized_shape, norm.weight, norm.bias, norm.eps) for norm in (block.attention_norm, block.mlp_norm)
+        )
+
+    def attend(self, x: Tensor, there: Tensor | None) -> Tensor:
+        """`SelfAttention.forward`: a last token sees all, so there is no causal mask."""
+        batch, _, width = x.shape
+        qkv = F.linear(x, *self.qkv).view(batch, 1, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        k, v = self.cache.add(qkv[1:])
+        mask = None if there is None else there[:, None, None]
+        mixed = F.scaled_dot_product_attention(qkv[0], k, v, mask)
+        return F.linear(mixed.transpose(1, 2).reshape(batch, 1, width), *self.out)
+
+    def think(self, x: Tensor) -> Tensor:
+        """`MLP.forward`."""
+        return F.linear(self.activation(F.linear(x, *self.widen)), *self.narrow)
+
+    def __call__(
+        self, x: Float[Tensor, "batch 1 width"], there: Bool[Tensor, "batch keys"] | None = None
+    ) -> Float[Tensor, "batch 1 width"]:
+        """The block's `forward`, for one token."""
+        if self.norm_first:
+            x = x + self.attend(F.layer_norm(x, *self.attention_norm), there)
+            return x + self.think(F.layer_norm(x, *self.mlp_norm))
+        x = F.layer_norm(x + self.attend(x, there), *self.attention_norm)
+        return F.layer_norm(x + self.think(x), *self.mlp_norm)
+
+
 def initialise(module: nn.Module, depth: int, spread: float = 0.02) -> None:
     """Weights from N(0, 0.02), biases zero; what is added to the residual stream by 1 / sqrt(2 depth) smaller (GPT-2).
 

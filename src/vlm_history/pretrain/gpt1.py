@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vlm_history.errors import InputError
-from vlm_history.layers import Block, Cache, PostNormBlock, PreNormBlock, gelu_tanh, initialise
+from vlm_history.layers import Block, Cache, PostNormBlock, PreNormBlock, Step, gelu_tanh, initialise
 from vlm_history.text import BytePairTokenizer, Tokenizer
 
 END = "<|endoftext|>"
@@ -131,6 +131,19 @@ class GPT(nn.Module):
             x = block(x, there, caches[number] if caches else None)
         return self.norm(x)
 
+    def step(
+        self, tokens: Int[Tensor, " batch"], there: Bool[Tensor, "batch keys"] | None, steps: list[Step]
+    ) -> Float[Tensor, "batch width"]:
+        """`hidden` of one more token of each text, in eval mode: faster, and the same."""
+        if there is None:
+            places = self.positions.weight[steps[0].cache.length]
+        else:
+            places = self.positions.weight[there.sum(1) - 1]
+        x = (self.tokens.weight[tokens] + places)[:, None]
+        for step in steps:
+            x = step(x, there)
+        return self.norm(x)[:, 0]
+
     def forward(
         self, tokens: Int[Tensor, "batch tokens"], there: Bool[Tensor, "batch tokens"] | None = None
     ) -> Float[Tensor, "batch tokens vocabulary"]:
@@ -182,10 +195,10 @@ class GPT(nn.Module):
         if there is not None:
             there = torch.cat([there, there.new_ones(batch, new)], dim=1)
         caches = self.caches(batch, begun + new)
+        steps = [Step(block, cache) for block, cache in zip(self.blocks, caches, strict=True)]  # type: ignore[arg-type]
         ended = torch.zeros(batch, dtype=torch.bool, device=tokens.device)
-        fed = tokens
+        last = self.hidden(tokens, None if there is None else there[:, :begun], caches)[:, -1]
         for at in range(begun, begun + new):
-            last = self.hidden(fed, None if there is None else there[:, :at], caches)[:, -1]
             chosen = _choose(last @ self.tokens.weight.T, temperature, top, generator)
             if end is not None:
                 chosen = torch.where(ended, end, chosen)
@@ -193,7 +206,8 @@ class GPT(nn.Module):
             written[:, at] = chosen
             if end is not None and bool(ended.all()):
                 return written[:, : at + 1]
-            fed = chosen[:, None]
+            if at + 1 < begun + new:
+                last = self.step(chosen, None if there is None else there[:, : at + 1], steps)
         return written
 
     def words(self) -> Tokenizer:
