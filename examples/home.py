@@ -14,7 +14,9 @@ import torch
 import vlm_history as vlm
 from vlm_history import plots
 from vlm_history.images import read_images
+from vlm_history.plots.attention import spotlight
 from vlm_history.plots.recurrent import no_picture
+from vlm_history.world.pointing import named
 
 reader = plots.language()
 scene = vlm.World().sample(seed=11, split="test", kind="pair")
@@ -44,3 +46,10 @@ plots.show(
 said = vlm.load("show-and-tell").caption(scene.image(), language=reader, beam=3)
 
 plots.picture(scene.image(), alt=scene.caption(reader), caption=plots.say(ko=f"‘{said}’", en=f"“{said}”"), width=192)
+
+# %% name="show-attend-and-tell"
+said, looks = vlm.load("show-attend-and-tell").caption(scene.image(), language=reader, beam=3, return_attention=True)
+names = named(looks, reader, vlm.World().reader)
+picture = spotlight(scene.image(), names[0].look) if names else scene.image()
+
+plots.picture(picture, alt=scene.caption(reader), caption=plots.say(ko=f"‘{said}’", en=f"“{said}”"), width=192)

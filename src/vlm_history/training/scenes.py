@@ -68,10 +68,23 @@ def normalised(pixels: Tensor, config: CNNConfig | GoogLeNetConfig | VGGConfig) 
     return (pixels.float() / 255 - mean) / std
 
 
-def said_of(scenes: list[Scene]) -> Tensor:
-    """For each scene a Korean and an English caption, chosen by its seed: tokens (B, 2, T), padded."""
-    words = tokenizer()
-    encoded = [[words.encode(scene.caption(each), each) for each in LANGUAGES] for scene in scenes]
+def in_reading_order(scene: Scene, language: str) -> str:
+    """A caption, chosen by the scene's seed, that names the left or the upper one of two things first."""
+    if scene.kind != "pair":
+        return scene.caption(language)
+    said = captions(scene.fact, world().reader.names, language, leading=scene.fact.mentions[0])
+    return Random(f"reading order/{language}/{scene.seed}").choice(said)
+
+
+def said_of(scenes: list[Scene], ordered: bool = False) -> Tensor:
+    """For each scene a Korean and an English caption, chosen by its seed: tokens (B, 2, T), padded.
+
+    Args:
+        scenes: what is told.
+        ordered: the left or the upper one of two things is named first.
+    """
+    words, say = tokenizer(), in_reading_order if ordered else Scene.caption
+    encoded = [[words.encode(say(scene, each), each) for each in LANGUAGES] for scene in scenes]
     longest = max(len(said) for of_scene in encoded for said in of_scene)
     tokens = torch.full((len(scenes), len(LANGUAGES), longest), words.pad)
     for row, of_scene in enumerate(encoded):
@@ -80,10 +93,10 @@ def said_of(scenes: list[Scene]) -> Tensor:
     return tokens
 
 
-def caption_batch(seed: int, index: int, rows: range, batch_size: int, mix: Mix) -> Batch:
-    """Pictures (B, 3, 64, 64) with a Korean and an English caption each (B, 2, T)."""
+def caption_batch(seed: int, index: int, rows: range, batch_size: int, mix: Mix, ordered: bool = False) -> Batch:
+    """Pictures (B, 3, 64, 64) with a Korean and an English caption each (B, 2, T); see `said_of`."""
     scenes = training_scenes(seed, index, rows, batch_size, mix)
-    return {"pixels": pixels_of(scenes), "tokens": said_of(scenes)}
+    return {"pixels": pixels_of(scenes), "tokens": said_of(scenes, ordered)}
 
 
 def exactly_right(scenes: list[Scene], captions: list[str], language: str) -> float:

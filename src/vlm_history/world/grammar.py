@@ -113,14 +113,8 @@ def _english() -> tuple[Template, ...]:
             Template("pair", f"{first} there {{a:is}} {{A}} and {second} {{B}}", relation),
         ]
     one = [Template("one", t) for t in ("{A}", "there {a:is} {A}", "a picture of {A}", "an image of {A}")]
-    count = [
-        Template("count", t)
-        for t in ("{a:n}", "there {a:are} {a:n}", "a picture of {a:n}", "an image of {a:n}")
-    ]
-    many = [
-        Template("many", t)
-        for t in ("{list}", "there {a:is} {list}", "a picture of {list}", "an image of {list}")
-    ]
+    count = [Template("count", t) for t in ("{a:n}", "there {a:are} {a:n}", "a picture of {a:n}", "an image of {a:n}")]
+    many = [Template("many", t) for t in ("{list}", "there {a:is} {list}", "a picture of {list}", "an image of {list}")]
     return tuple(one + pair + count + many)
 
 
@@ -219,7 +213,9 @@ def realise(template: Template, mentions: Sequence[Mention], number: int, names:
     return _GAP.sub(fill, template.text)
 
 
-def captions(fact: Fact, names: Names, language: str, order: Sequence[Mention] | None = None) -> list[str]:
+def captions(
+    fact: Fact, names: Names, language: str, order: Sequence[Mention] | None = None, leading: Mention | None = None
+) -> list[str]:
     """Every way in which the grammar says a fact.
 
     Args:
@@ -227,6 +223,7 @@ def captions(fact: Fact, names: Names, language: str, order: Sequence[Mention] |
         names: hexcode -> concept.
         language: "ko" or "en".
         order: for "many", the order in which the mentions are told; that of the fact if None.
+        leading: for "pair", the mention that is to be named first; either may be if None.
 
     Returns:
         The paraphrases, always in the same order.
@@ -244,6 +241,9 @@ def captions(fact: Fact, names: Names, language: str, order: Sequence[Mention] |
             elif template.relation == CONVERSE[fact.relation or "left"]:
                 mentions = (second, first)
             else:
+                continue
+            text = template.text.lower()
+            if leading is not None and leading != mentions[text.index("{b") < text.index("{a")]:
                 continue
         told.append(realise(template, mentions, fact.number, names, language))
     return told

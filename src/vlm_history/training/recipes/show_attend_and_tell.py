@@ -2,7 +2,9 @@
 
 As in the paper, the CNN is not tuned (section 4.3: "without finetuning"). The words that name what an annotation shows
 are learned first, in a minute; where to look, and how to make sentences of it, comes from
-captions alone. Every picture comes with one Korean and one English caption.
+captions alone. Every picture comes with one Korean and one English caption. Whether a caption begins with the one thing
+or with the other is a matter of chance, so a first look lies on both, and what was said is said again; the last round's
+captions begin with the left or the upper thing, and the look learns to begin there.
 """
 
 from __future__ import annotations
@@ -153,25 +155,33 @@ class Attending(Stage):
         mix: kinds of scenes and their shares.
         looks: validation scenes in each language.
         cnn: hash of the recipe that made the CNN, where this is the first stage.
+        soft: hash of the recipe that made the captioner to go on from, where this is the first stage.
+        ordered: captions name the left or the upper one of two things first.
         even, hard, reward, entropy: see `Attend`.
     """
 
     mix: Mix = (("pair", 0.6), ("one", 0.1), ("many", 0.2), ("count", 0.07), ("size", 0.03))
     looks: int = 256
     cnn: str = ""
+    soft: str = ""
+    ordered: bool = False
     even: float = 0.01
     hard: bool = False
     reward: float = 0.0
     entropy: float = 0.0
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
-        """What the stage before has trained; in the first a new decoder on the CNN expert."""
-        model = earlier.model if isinstance(earlier, (NameAnnotations, Attend)) else begin(self.cnn)
+        """What the stage before has trained; in the first the captioner to go on from, or a new decoder."""
+        if isinstance(earlier, (NameAnnotations, Attend)):
+            model = earlier.model
+        else:
+            model = expert("show-attend-and-tell", self.soft) if self.soft else begin(self.cnn)
+        model.cnn.requires_grad_(False)
         return Attend(model, self.even, self.hard, self.reward, self.entropy)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes, each with a Korean and an English caption, chosen by the scene's own seed."""
-        return caption_batch(seed, index, rows, self.batch_size, self.mix)
+        return caption_batch(seed, index, rows, self.batch_size, self.mix, self.ordered)
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Greedy captions of validation pairs: how many are exactly right, and how many nouns are looked at."""
@@ -203,6 +213,9 @@ RECIPE = Recipe(
         Names("names", steps=400, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=100, cnn=CNN.hash),
         Attending("captions", steps=900, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=150),
         Attending("again", steps=1000, batch_size=128, learning_rate=1.5e-3, warmup=50, evaluate_every=250),
+        Attending(
+            "ordered", steps=500, batch_size=128, learning_rate=1e-3, warmup=20, evaluate_every=125, ordered=True
+        ),
     ),
 )  # fmt: skip
 

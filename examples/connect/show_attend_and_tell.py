@@ -65,6 +65,8 @@ plots.values(
     images=card["images"],
     minutes=round(card["seconds"] / 60),
     hardware=card["hardware"],
+    before=[look["exact"] for look in card["history"] if look["stage"] == "again"][-1],
+    after=card["history"][-1]["exact"],
 )
 
 # %% name="caption-one"
@@ -365,7 +367,8 @@ plots.table(
 )
 
 # %% name="soft-hard"
-hard = vlm.load("show-attend-and-tell-hard")
+hard_name = "show-attend-and-tell-hard"
+hard = vlm.load(hard_name)
 rows, numbers = [], {}
 for name, title, captioner in (
     ("soft", say(ko="부드러운 어텐션", en="soft attention"), model),
@@ -392,7 +395,7 @@ plots.table(
         ko=f"처음 보는 짝 {n}장면. 칸은 이름을 쓸 때 시선이 퍼진 칸의 수",
         en=f"{n} scenes of pairs never seen; cells: over how many the look at a name is spread",
     ),
-    numbers=numbers,
+    numbers=numbers | {"steps": json.loads((find(hard_name).weights / "card.json").read_text())["steps"]},
 )
 
 # %% name="soft-hard-looks"
