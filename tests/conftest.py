@@ -4,6 +4,6 @@ import torch
 from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
-CLIP = ("clip", "clip_towers", "contrastive", "linear_probe")
-SHAPED = ("vlm_history.connect", "vlm_history.images", *(f"vlm_history.pretrain.{module}" for module in CLIP))
+PRETRAIN = ("clip", "clip_towers", "contrastive", "finetuning", "gpt1", "linear_probe")
+SHAPED = ("vlm_history.connect", "vlm_history.images", *(f"vlm_history.pretrain.{module}" for module in PRETRAIN))
 install_import_hook(list(SHAPED), "beartype.beartype")

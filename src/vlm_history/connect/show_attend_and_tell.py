@@ -95,8 +95,8 @@ class ShowAttendAndTell(nn.Module):
         self.words = nn.Linear(config.width, config.vocabulary)  # L_o
         self.dropout = nn.Dropout(config.dropout)
         with torch.no_grad():  # looks that begin by preferring some places, and that count
-            self.attend_score.weight *= 6
-            self.gate.bias += 2
+            self.attend_score.weight.mul_(6)
+            self.gate.bias.add_(2)
 
     def annotate(
         self, pixels: Float[Tensor, "batch 3 rows columns"]

@@ -16,8 +16,8 @@ from vlm_history.world.grammar import LANGUAGES
 from vlm_history.world.writing import TEXTS, write
 
 VOCABULARY = 4_000
-"""Tokens of the world: at so many, four names out of five are read word by word in English, two out of five in Korean;
-the others in pieces."""
+"""Tokens of the world: with so many, four names out of five are whole words in English, and half of them in Korean;
+the others are read in pieces."""
 CORPUS = 6_000
 """Texts in each language that the tokens are learned from."""
 

@@ -161,7 +161,8 @@ _OPENINGS = {
 }
 _FINDINGS = {
     "ko": ("길에서 {} {:을/를} 보았습니다", "앞에 {} {:이/가} 있었습니다", "둘러보니 {} {:이/가} 보였습니다"),
-    "en": ("on its way it saw {} and {}", "in front of it were {} and {}", "it looked around and saw {} and {}"),
+    # not "saw", which is a thing of the world
+    "en": ("on its way it found {} and {}", "in front of it were {} and {}", "it looked around and found {} and {}"),
 }
 
 
