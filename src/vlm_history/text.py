@@ -22,7 +22,7 @@ from heapq import heapify, heappop, heappush
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import regex
 
@@ -143,6 +143,7 @@ _CLIP_WORDS = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N
 Merge = tuple[str, str]
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """What a language model asks of its tokenizer: ours have it, and those that come with published weights."""
 
