@@ -16,10 +16,10 @@ SEEDS = (0, 1, 2, 3)
 
 
 def main() -> None:
-    """Four scenes of pairs never seen together, with what Show and Tell writes below them, in each language."""
+    """Four scenes of pairs never seen together, with what Show, Attend and Tell writes below them, in each language."""
     from PIL import Image
 
-    world, model = vlm.World(), vlm.load("show-and-tell")
+    world, model = vlm.World(), vlm.load("show-attend-and-tell")
     scenes = [world.sample(seed, split="test", kind="pair") for seed in SEEDS]
     pictures = world.render(scenes)
     for language in ("ko", "en"):
