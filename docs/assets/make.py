@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from matplotlib import pyplot
@@ -25,11 +26,12 @@ def main() -> None:
     for language in ("ko", "en"):
         said = model.caption(pictures, language=language, beam=3)
         with themed(LIGHT), pyplot.rc_context({"figure.facecolor": "white", "savefig.facecolor": "white"}):
-            figure, axes = pyplot.subplots(1, len(scenes), figsize=(9, 2.7), layout="constrained")
+            figure, axes = pyplot.subplots(1, len(scenes), figsize=(9, 3), layout="constrained")
             for axis, picture, sentence in zip(axes, pictures, said, strict=True):
                 axis.imshow(picture, interpolation="nearest")
                 axis.axis("off")
-                axis.text(0.5, -0.05, sentence, transform=axis.transAxes, ha="center", va="top", wrap=True, fontsize=9)
+                written = textwrap.fill(sentence, 30)
+                axis.text(0.5, -0.05, written, transform=axis.transAxes, ha="center", va="top", fontsize=9)
             path = HERE / f"captioned.{language}.png"
             figure.savefig(path, dpi=144)
             pyplot.close(figure)
