@@ -152,7 +152,7 @@ def test_writing_ends_and_draws_by_its_generator(pair: tuple[GPT, torch.nn.Modul
     [
         ({"new": 0}, "new and top of at least 1"),
         ({"new": 30}, "at most 24 tokens"),
-        ({"new": 2, "temperature": -1}, "temperature of at least 0"),
+        ({"new": 2, "temperature": -1.0}, "temperature of at least 0"),
         ({"new": 2, "there": torch.tensor([[True, True, False]])}, "padding at the left"),
     ],
 )
