@@ -12,17 +12,17 @@
 from vlm_history import plots
 from vlm_history.exam import answering, baselines, captioning, naming, report
 from vlm_history.plots import Bar, Card, say
-from vlm_history.systems import TABLE
+from vlm_history.systems import ASIDE, TABLE
 from vlm_history.world import World
 
 reader = plots.language()
-titles = {system.name: system.title for system in TABLE} | {
+titles = {system.name: system.title for system in (*TABLE, *ASIDE)} | {
     "chance": say(ko="제비뽑기", en="chance"),
     "most-frequent": say(ko="가장 흔한 답", en="most frequent"),
     "hog": say(ko="닮은 그림(HOG)", en="most alike (HOG)"),
     "oracle": say(ko="정답", en="the truth"),
 }
-era = {system.name: system.era for system in TABLE}
+era = {system.name: system.era for system in (*TABLE, *ASIDE)}
 
 # %% name="sheet"
 world = World()
