@@ -66,7 +66,8 @@ def marks(captioner, scenes, beam=3):
 
 def told(mark):
     """A mark with its interval, as a table says it."""
-    return "{:.1%} ({:.1%}–{:.1%})".format(*mark)
+    share, low, high = (100 * part for part in mark)
+    return f"{share:.1f}% ({low:.0f}–{high:.0f})"
 
 
 # %% name="small-world" tags=["quiet"]
