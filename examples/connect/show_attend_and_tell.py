@@ -439,7 +439,7 @@ for scene, picture, (_, seen) in zip(scenes, pictures, told[reader], strict=True
                 right=False,
             )
         )
-plots.gallery(cards[:8])
+plots.gallery(cards[:4])
 
 # %% name="reasons" tags=["quiet"]
 REASONS = {

@@ -130,7 +130,8 @@ def test_pages_that_show_outputs_say_when_they_were_made(built: Path) -> None:
 
 
 def test_chapters_to_come_are_named_and_not_linked(built: Path) -> None:
+    to_come = (Path(__file__).parents[2] / "mkdocs.yml").read_text(encoding="utf-8").count("to-come:")
     for page in (built / "index.html", built / "en" / "introduction" / "index.html"):
         text = page.read_text(encoding="utf-8")
-        assert text.count("to-come-link") >= 10
+        assert text.count("to-come-link") >= to_come
         assert "to-come:" not in text
