@@ -249,17 +249,19 @@ class Step:
         return F.layer_norm(x + self.think(x), *self.mlp_norm)
 
 
-def initialise(module: nn.Module, depth: int, spread: float = 0.02) -> None:
-    """Weights from N(0, 0.02), biases zero; what is added to the residual stream by 1 / sqrt(2 depth) smaller (GPT-2).
+def initialise(module: nn.Module, depth: int | None = None, spread: float = 0.02) -> None:
+    """Weights from N(0, 0.02), biases zero (GPT-1, section 4.1).
 
     Args:
         module: a model of blocks.
-        depth: number of its blocks.
+        depth: number of blocks, where they normalise first: what these add to what goes through unnormalised is made
+            smaller by 1 / sqrt(2 depth) (GPT-2). Where blocks normalise after, this would only hush them.
         spread: standard deviation.
     """
+    smaller = 1.0 if depth is None else math.sqrt(2 * depth)
     for name, parameter in module.named_parameters():
         if parameter.ndim >= 2:
             last = name.endswith(("out.weight", "narrow.weight"))
-            nn.init.normal_(parameter, 0, spread / math.sqrt(2 * depth) if last else spread)
+            nn.init.normal_(parameter, 0, spread / smaller if last else spread)
         elif name.endswith("bias"):
             nn.init.zeros_(parameter)

@@ -75,6 +75,20 @@ def test_parameters_are_those_published(name: str) -> None:
     assert sum(p.numel() for p in model.parameters()) == COUNTS[name]
 
 
+@pytest.mark.parametrize(("kind", "smaller"), [(GPT1, 1.0), (GPT2, 2.0)])
+def test_weights_begin_as_published(kind: type[GPT], smaller: float) -> None:
+    torch.manual_seed(0)
+    state = kind(GPTConfig(61, length=24, width=768, depth=2, heads=4)).state_dict()
+    for name, tensor in state.items():
+        if tensor.ndim == 2:
+            last = name.endswith(("out.weight", "narrow.weight"))
+            assert float(tensor.std()) == pytest.approx(0.02 / (smaller if last else 1), rel=0.02), name
+        else:
+            assert torch.equal(tensor, torch.full_like(tensor, float("norm" in name and name.endswith("weight")))), name
+    narrow = kind(replace(SMALL, width=48)).tokens.weight.detach()
+    assert float(narrow.std()) == pytest.approx(0.08, rel=0.05)
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_logits_are_equal(pair: tuple[GPT, torch.nn.Module], batch: int) -> None:
     ours, theirs = pair

@@ -44,7 +44,7 @@ def multiple_choice(context: str, answers: Sequence[str]) -> Rows:
 class FineTuned(nn.Module):
     """A pre-trained GPT with W_y, which reads labels off the last token of the last block.
 
-    Three tokens are new, start, delimiter and extract: their embeddings begin at random (section 3.3).
+    Three tokens are new, start, delimiter and extract: their embeddings begin at random (section 3.3), of usual size.
 
     Args:
         model: pre-trained; it is changed from now on.
@@ -60,8 +60,9 @@ class FineTuned(nn.Module):
         if labels < 1:
             raise InputError(f"expected at least one label, got {labels}; 1 chooses among the rows of an example")
         words, width = model.config.vocabulary, model.config.width
-        new = torch.empty(3, width, device=model.tokens.weight.device).normal_(0, 0.02)
-        model.tokens = nn.Embedding.from_pretrained(torch.cat([model.tokens.weight.detach(), new]), freeze=False)
+        known = model.tokens.weight.detach()
+        new = torch.empty_like(known[:3]).normal_(0, float(known.std()))
+        model.tokens = nn.Embedding.from_pretrained(torch.cat([known, new]), freeze=False)
         model.config = replace(model.config, vocabulary=words + 3)
         self.start, self.delimiter, self.extract = range(words, words + 3)
         self.model, self.labels = model, labels

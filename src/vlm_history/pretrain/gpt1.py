@@ -100,7 +100,9 @@ class GPT(nn.Module):
         )
         self.norm: nn.Module = nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
-        initialise(self, config.depth)
+        # 0.02 as published; a narrower network keeps the size of its signals, without which small ones hardly begin
+        spread = 0.02 * max(1.0, math.sqrt(768 / config.width))
+        initialise(self, config.depth if self.block is PreNormBlock else None, spread)
 
     def hidden(
         self,

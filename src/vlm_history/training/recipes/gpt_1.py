@@ -78,7 +78,7 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Reading(
-            "text", steps=1600, batch_size=32, learning_rate=1.5e-3, warmup=150, evaluate_every=100, weight_decay=0.01
+            "text", steps=1200, batch_size=32, learning_rate=1.5e-3, warmup=120, evaluate_every=100, weight_decay=0.01
         ),
     ),
 )  # fmt: skip
@@ -89,7 +89,7 @@ QUICK = Recipe(
     seed=0,
     stages=(
         Reading(
-            "text", steps=80, batch_size=16, learning_rate=2e-3, warmup=10, evaluate_every=20, weight_decay=0.01,
+            "text", steps=80, batch_size=16, learning_rate=1.5e-3, warmup=10, evaluate_every=20, weight_decay=0.01,
             looks=16,
         ),
     ),
