@@ -21,6 +21,8 @@ titles = {system.name: system.title for system in (*TABLE, *ASIDE)} | {
     "most-frequent": say(ko="가장 흔한 답", en="most frequent"),
     "hog": say(ko="닮은 그림(HOG)", en="most alike (HOG)"),
     "oracle": say(ko="정답", en="the truth"),
+    "show-attend-and-tell-hard": say(ko="Show, Attend and Tell(단단하게)", en="Show, Attend and Tell (hard)"),
+    "question-answering": say(ko="질의응답(CNN+LSTM)", en="question answering (CNN + LSTM)"),
 }
 era = {system.name: system.era for system in (*TABLE, *ASIDE)}
 

@@ -105,7 +105,7 @@ def test_size_and_specials(ours: BytePairTokenizer) -> None:
     with pytest.raises(InputError, match="at least 257"):
         BytePairTokenizer.fit(TEXTS, size=256, specials=["<|endoftext|>"])
     with pytest.raises(InputError, match="text as str, got int"):
-        ours.encode(3)  # type: ignore[arg-type]
+        ours.encode(3)  # type: ignore[arg-type]  # what is wrong is the point
     assert len(BytePairTokenizer.fit(["ab"], size=1000)) == 256
 
 

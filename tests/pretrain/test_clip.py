@@ -1,5 +1,6 @@
 """CLIP: counts at published size, what the towers promise, and what is done with both."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,7 +181,7 @@ def test_the_worlds_size() -> None:
         (lambda m: nearest(torch.eye(2), torch.eye(2), k=0), "k of at least 1"),
     ],
 )
-def test_bad_input_is_told_plainly(call, says: str) -> None:  # type: ignore[no-untyped-def]
+def test_bad_input_is_told_plainly(call: Callable[[CLIP], object], says: str) -> None:
     with pytest.raises(InputError, match=says):
         call(clip())
 

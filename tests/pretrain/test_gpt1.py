@@ -212,7 +212,7 @@ def test_writes_on(reader: GPT1) -> None:
     assert told == reader.words().decode(reader.generate(begun, new=9)[0].tolist())
     assert "<|" not in reader.write(new=9, temperature=2.0, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():  # a model that ends at once
-        ending = GPT1(reader.config, reader.tokenizer)  # type: ignore[arg-type]
+        ending = GPT1(reader.config, reader.words())
         ending.tokens.weight.zero_()
         ending.blocks[-1].mlp_norm.weight.zero_()
         ending.blocks[-1].mlp_norm.bias.fill_(1)

@@ -51,7 +51,7 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     torch.manual_seed(0)
     theirs = _filled(CLASSES[request.param][1]())
     folder = tmp_path_factory.mktemp(request.param)
-    theirs.save_pretrained(folder)  # type: ignore[operator]
+    theirs.save_pretrained(folder)  # type: ignore[operator]  # transformers types it as a tensor or a module
     GPT2Tokenizer({token: number for number, token in enumerate(WORDS.vocabulary)}, list(WORDS.merges)).save_pretrained(
         folder
     )
@@ -122,7 +122,7 @@ def test_gpt1s_tokenizer_is_the_librarys(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="among <unk>"):
         read.id(END)
     with pytest.raises(InputError, match="text as str"):
-        read.encode(3)  # type: ignore[arg-type]
+        read.encode(3)  # type: ignore[arg-type]  # what is wrong is the point
 
 
 def _changed(folder: Path, into: Path, **config: Any) -> Path:

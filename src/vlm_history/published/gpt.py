@@ -147,15 +147,15 @@ class LibraryTokenizer:
     """A tokenizer of the tokenizers library, to be used as ours are: GPT-1's, whose words end in a token of their own.
 
     Args:
-        library: the tokenizer.
+        wrapped: the tokenizer.
     """
 
-    def __init__(self, library: tokenizers.Tokenizer) -> None:
-        self.library = library
-        self.specials = tuple(t.content for t in library.get_added_tokens_decoder().values() if t.special)
+    def __init__(self, wrapped: tokenizers.Tokenizer) -> None:
+        self.wrapped = wrapped
+        self.specials = tuple(t.content for t in wrapped.get_added_tokens_decoder().values() if t.special)
 
     def __len__(self) -> int:
-        return self.library.get_vocab_size()
+        return self.wrapped.get_vocab_size()
 
     def id(self, special: str) -> int:
         """The id of a special token.
@@ -163,7 +163,7 @@ class LibraryTokenizer:
         Raises:
             InputError: there is no such token.
         """
-        found = self.library.token_to_id(special)
+        found = self.wrapped.token_to_id(special)
         if found is None:
             raise InputError(f"expected a special token among {', '.join(self.specials) or 'none'}, got {special!r}")
         return found
@@ -172,11 +172,11 @@ class LibraryTokenizer:
         """Text -> ids."""
         if not isinstance(text, str):
             raise InputError(f"expected text as str, got {type(text).__name__}; pass one text")
-        return self.library.encode(text, add_special_tokens=False).ids
+        return self.wrapped.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int]) -> str:
         """Ids -> text; special tokens are dropped."""
-        return self.library.decode(list(ids), skip_special_tokens=True)
+        return self.wrapped.decode(list(ids), skip_special_tokens=True)
 
 
 def read_tokenizer(file: Path) -> Tokenizer | None:
@@ -205,7 +205,7 @@ def read_tokenizer(file: Path) -> Tokenizer | None:
 def to_library(words: Tokenizer) -> tokenizers.Tokenizer:
     """The tokenizers library's form of a tokenizer."""
     if isinstance(words, LibraryTokenizer):
-        return words.library
+        return words.wrapped
     assert isinstance(words, BytePairTokenizer)
     plain = words.vocabulary[: len(words) - len(words.specials)]
     vocabulary = {token: number for number, token in enumerate(plain)}

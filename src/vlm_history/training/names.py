@@ -6,6 +6,7 @@ A captioner learns it in a tenth of the time that sentences take, and then has o
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlm_history.text import WordTokenizer
+from vlm_history.training.recipe import Batch, Stage
 from vlm_history.training.recipes.cnn import lessons
-from vlm_history.training.scenes import world
+from vlm_history.training.scenes import Mix, training_scenes, world
 from vlm_history.world.grammar import LANGUAGES
 
 
@@ -58,3 +60,25 @@ class Naming(nn.Module):
         named = self.logits(batch["pixels"].to(device), batch["places"].to(device)).argmax(3)
         right = (named == self.wanted(batch["concepts"].to(device)))[batch["concepts"] >= 0].float().mean(0)
         return {f"named_{language}": float(share) for language, share in zip(LANGUAGES, right, strict=True)}
+
+
+@dataclass(frozen=True)
+class NamingStage(Stage):
+    """A stage that trains a `Naming`; which one, a subclass builds.
+
+    Attributes:
+        mix: kinds of scenes and their shares.
+        cnn: hash of the recipe that made the CNN to start from.
+    """
+
+    mix: Mix = (("many", 0.3), ("pair", 0.6), ("one", 0.1))
+    cnn: str = ""
+
+    def batch(self, seed: int, index: int, rows: range) -> Batch:
+        """Training scenes."""
+        return lessons(training_scenes(seed, index, rows, self.batch_size, self.mix))
+
+    def evaluate(self, module: nn.Module) -> dict[str, float]:
+        """See `Naming.named_right`."""
+        assert isinstance(module, Naming)
+        return module.named_right()

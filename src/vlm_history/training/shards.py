@@ -217,7 +217,7 @@ class Counted(Match):
         super().__init__(model)
         self.register_buffer("skipped", torch.zeros(len(SKIPPED), dtype=torch.long))
 
-    def forward(  # type: ignore[override]
+    def forward(  # type: ignore[override]  # its batches hold one thing more
         self, pixels: Tensor, tokens: Tensor, skipped: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Summed loss and its weight; see `Match`. `skipped` counts since the last batch."""

@@ -20,17 +20,15 @@ from torch.nn import functional as F
 from vlm_history import checkpoints
 from vlm_history.connect.show_and_tell import ShowAndTell, ShowAndTellConfig
 from vlm_history.training.experts import expert
-from vlm_history.training.names import Naming
+from vlm_history.training.names import Naming, NamingStage
 from vlm_history.training.recipe import Batch, Recipe, Stage
 from vlm_history.training.recipes.cnn import RECIPE as CNN
-from vlm_history.training.recipes.cnn import lessons
 from vlm_history.training.scenes import (
     Mix,
     caption_batch,
     exactly_right,
     normalised,
     tokenizer,
-    training_scenes,
     world,
 )
 from vlm_history.world.grammar import LANGUAGES
@@ -75,29 +73,12 @@ class KeepPlaces(Naming):
 
 
 @dataclass(frozen=True)
-class Vector(Stage):
-    """Stage one: a vector, and a cell, that keep what is where.
-
-    Attributes:
-        mix: kinds of scenes and their shares.
-        cnn: hash of the recipe that made the CNN.
-    """
-
-    mix: Mix = (("many", 0.3), ("pair", 0.6), ("one", 0.1))
-    cnn: str = ""
+class Vector(NamingStage):
+    """Stage one: a vector, and a cell, that keep what is where."""
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A new captioner on the CNN expert."""
         return KeepPlaces(begin(self.cnn))
-
-    def batch(self, seed: int, index: int, rows: range) -> Batch:
-        """Training scenes."""
-        return lessons(training_scenes(seed, index, rows, self.batch_size, self.mix))
-
-    def evaluate(self, module: nn.Module) -> dict[str, float]:
-        """Of the things in validation pairs, how many are named right, in each language."""
-        assert isinstance(module, KeepPlaces)
-        return module.named_right()
 
 
 class Tell(nn.Module):

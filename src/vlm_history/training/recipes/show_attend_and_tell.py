@@ -25,17 +25,15 @@ from vlm_history.connect.show_attend_and_tell import (
     reinforce,
 )
 from vlm_history.training.experts import expert
-from vlm_history.training.names import Naming
+from vlm_history.training.names import Naming, NamingStage
 from vlm_history.training.recipe import Batch, Recipe, Stage
 from vlm_history.training.recipes.cnn import RECIPE as CNN
-from vlm_history.training.recipes.cnn import lessons
 from vlm_history.training.scenes import (
     Mix,
     caption_batch,
     exactly_right,
     normalised,
     tokenizer,
-    training_scenes,
     world,
 )
 from vlm_history.world.grammar import LANGUAGES
@@ -122,29 +120,12 @@ def begin(cnn: str) -> ShowAttendAndTell:
 
 
 @dataclass(frozen=True)
-class Names(Stage):
-    """Stage one: the names of what annotations show.
-
-    Attributes:
-        mix: kinds of scenes and their shares.
-        cnn: hash of the recipe that made the CNN.
-    """
-
-    mix: Mix = (("many", 0.3), ("pair", 0.6), ("one", 0.1))
-    cnn: str = ""
+class Names(NamingStage):
+    """Stage one: the names of what annotations show."""
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A new decoder on the CNN expert."""
         return NameAnnotations(begin(self.cnn))
-
-    def batch(self, seed: int, index: int, rows: range) -> Batch:
-        """Training scenes."""
-        return lessons(training_scenes(seed, index, rows, self.batch_size, self.mix))
-
-    def evaluate(self, module: nn.Module) -> dict[str, float]:
-        """Of the things in validation pairs, how many are named right, in each language."""
-        assert isinstance(module, NameAnnotations)
-        return module.named_right()
 
 
 @dataclass(frozen=True)
