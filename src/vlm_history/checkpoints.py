@@ -1,15 +1,22 @@
-"""A trained system as a folder: weights (safetensors), configuration, tokenizer, card. Pickle is never read."""
+"""A trained system as a folder: weights (safetensors), configuration, tokenizer, card. Pickle is never read.
+
+What a system has taken over unchanged from another one, as a captioner its frozen CNN, is not stored again: its folder
+says in `shared.json` whose it is, by name and by hash.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import types
 import typing
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -73,7 +80,32 @@ def _parts(weights: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     return parts
 
 
-def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None, half: bool = False) -> Path:
+def _read(directory: Path) -> dict[str, Tensor]:
+    """All tensors of a folder's own files."""
+    try:
+        parts = [load_file(path) for path in sorted(directory.glob("model*.safetensors"))]
+    except SafetensorError as error:
+        raise InputError(f"expected safetensors in {directory}, got a damaged or foreign file ({error})") from error
+    return {name: tensor for part in parts for name, tensor in part.items()}
+
+
+def _digest(tensors: Mapping[str, Tensor], names: Iterable[str]) -> str:
+    """SHA-256 of some tensors: their names, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save(
+    model: Any,
+    directory: str | Path,
+    card: dict[str, Any] | None = None,
+    half: bool = False,
+    shared: Mapping[str, Path] | None = None,
+) -> Path:
     """Write a system, beside its place first, so that a half-written one is never seen.
 
     Args:
@@ -81,6 +113,8 @@ def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None, 
         directory: where it goes; what was there is replaced.
         card: how the weights were made; an earlier card stays if None.
         half: store the weights in half precision, as the shipped ones are.
+        shared: names and folders of systems of which this one has parts. Tensors that are there, under the same name
+            and with the same values, are not stored again.
     """
     directory = Path(directory)
     beside = directory.with_name(directory.name + ".part")
@@ -89,8 +123,17 @@ def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None, 
     # Half precision on disk halves what the package weighs; models compute in single precision all the same.
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     weights = {k: v.half() if half and v.is_floating_point() else v for k, v in weights.items()}
+    taken = {}
+    for name, folder in (shared or {}).items():
+        theirs = _read(folder)
+        same = sorted(k for k, v in weights.items() if k in theirs and torch.equal(theirs[k], v))
+        if same:
+            taken[name] = {"sha256": _digest(weights, same), "tensors": same}
+            weights = {k: v for k, v in weights.items() if k not in same}
     for number, part in enumerate(_parts(weights), start=1):
         save_file(part, beside / ("model.safetensors" if number == 1 else f"model-{number}.safetensors"))
+    if taken:
+        (beside / "shared.json").write_text(json.dumps(taken, indent=1) + "\n", encoding="utf-8")
     (beside / "config.json").write_text(json.dumps(config_to_data(model.config), indent=1) + "\n", encoding="utf-8")
     if getattr(model, "tokenizer", None) is not None:
         model.tokenizer.save(beside / "tokenizer.json")
@@ -99,7 +142,7 @@ def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None, 
     elif (directory / "card.json").exists():
         shutil.copy(directory / "card.json", beside / "card.json")
     directory.mkdir(parents=True, exist_ok=True)
-    for old in directory.glob("model-*.safetensors"):
+    for old in (*directory.glob("model-*.safetensors"), *directory.glob("shared.json")):
         old.unlink()
     for file in beside.iterdir():
         file.replace(directory / file.name)
@@ -107,11 +150,33 @@ def save(model: Any, directory: str | Path, card: dict[str, Any] | None = None, 
     return directory
 
 
-def load(system_class: type[System], directory: str | Path) -> System:
+def _with_shared(own: dict[str, Tensor], directory: Path, shelf: Path) -> dict[str, Tensor]:
+    """A folder's own tensors and those that it shares with others on the shelf."""
+    if not (directory / "shared.json").is_file():
+        return own
+    weights = dict(own)
+    for name, part in json.loads((directory / "shared.json").read_text(encoding="utf-8")).items():
+        theirs = _read(shelf / name)
+        if not set(part["tensors"]) <= set(theirs) or _digest(theirs, part["tensors"]) != part["sha256"]:
+            raise InputError(
+                f"expected in {shelf / name} the weights of {name} with which those in {directory} were trained, "
+                f"got none or others; train this system anew, or bring those of {name} back"
+            )
+        weights |= {key: theirs[key] for key in part["tensors"]}
+    return weights
+
+
+def load(system_class: type[System], directory: str | Path, shelf: Path | None = None) -> System:
     """Read what `save` wrote.
 
+    Args:
+        system_class: its class.
+        directory: its folder.
+        shelf: where the folders of systems lie with which it shares weights; beside it if None.
+
     Raises:
-        InputError: files are missing, or tensors are missing, left over or of another shape.
+        InputError: files are missing, or tensors are missing, left over or of another shape, or what it shares with
+            another system is no longer there.
     """
     directory = Path(directory)
     reader = _tokenizer(system_class)
@@ -123,11 +188,7 @@ def load(system_class: type[System], directory: str | Path) -> System:
     data = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     config_class = typing.get_type_hints(system_class.__init__)["config"]
     model = system_class(config_from_data(config_class, data), *words)
-    try:
-        parts = [load_file(path) for path in sorted(directory.glob("model*.safetensors"))]
-    except SafetensorError as error:
-        raise InputError(f"expected safetensors in {directory}, got a damaged or foreign file ({error})") from error
-    weights = {name: tensor for part in parts for name, tensor in part.items()}
+    weights = _with_shared(_read(directory), directory, shelf or directory.parent)
     expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     found = {k: tuple(v.shape) for k, v in weights.items()}
     wrong = {k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)}

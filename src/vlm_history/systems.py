@@ -165,4 +165,4 @@ def load_from(system: System, directory: Path) -> Any:
 
     module, _, name = system.where.partition(":")
     system_class = getattr(import_module(f"vlm_history.{module}"), name)
-    return checkpoints.load(system_class, directory).eval()
+    return checkpoints.load(system_class, directory, shelf=WEIGHTS).eval()

@@ -29,4 +29,3 @@ def test_every_figure_has_its_glyphs(language: str, theme, monkeypatch) -> None:
         warnings.simplefilter("error")
         for figure in figures:
             assert render(figure, theme)
-

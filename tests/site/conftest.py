@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "site"
 LANGUAGES = ("ko", "en")
 
-EXAMPLE = '''
+EXAMPLE = """
 # %% [markdown] lang="ko"
 # # 제목
 
@@ -58,7 +58,7 @@ Values()
 
 # %% name="silent"
 x = 1
-'''
+"""
 
 PART = '''"""A part."""
 

@@ -93,6 +93,16 @@ def test_questions_and_dialogues_tell_the_same_in_both_languages(seed: int, kind
         assert text.endswith("?")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("scissors", "are scissors"), ("bread", "is bread"), ("lettuce", "is lettuce"), ("cat", "is a cat")],
+)
+def test_only_names_that_sound_plural_take_a_plural_verb(name: str, said: str) -> None:
+    captions = WORLD.scene(name, "spoon", relation="left").captions("en")
+    assert f"there {said} to the left of a spoon" in captions
+    assert f"on the left there {said} and on the right a spoon" in captions
+
+
 def test_every_kind_of_question_is_asked() -> None:
     asked = {q.kind for kind in KINDS for seed in range(20) for q in WORLD.sample(seed, kind=kind).questions("ko")}
     assert asked == {"what", "where", "how_many", "yes_no", "category"}
@@ -137,6 +147,7 @@ def test_training_never_meets_what_is_held_out() -> None:
         for scene in WORLD.scenes(300, seed=3, split="train", kind=kind):
             assert scene.artist in TRAIN_ARTISTS
             codes = {t.concept.hexcode for t in scene.things}
+            codes |= {q.about[0] for q in scene.questions("en") if q.about[-2:] == ("present", "no")}
             assert all(pair_split(a, b) == "train" for a, b in itertools.combinations(codes, 2))
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from vlm_history.errors import InputError
 from vlm_history.world import World, concepts
-from vlm_history.world.grammar import LANGUAGES
+from vlm_history.world.grammar import LANGUAGES, plural_only
 from vlm_history.world.splits import kept_for_knowledge, label_split, pair_split
-from vlm_history.world.writing import NEEDS, TEXTS, facts, heroes, is_plural, membership, story, write
+from vlm_history.world.writing import NEEDS, TEXTS, facts, heroes, membership, story, write
 
 WORLD = World()
 BY_NAME = {language: {(c.ko if language == "ko" else c.en): c for c in concepts()} for language in LANGUAGES}
@@ -101,7 +101,7 @@ def test_sentences_about_concepts() -> None:
     assert {"one fish, two fish", "the Korean word for fish is 물고기", "is a fish a sea creature? yes"} <= set(told)
     told = facts(WORLD.concept("cat"), "ko", lambda: 0.0)
     assert {"고양이 한 마리, 고양이 두 마리", "고양이는 영어로 cat입니다", "고양이는 동물인가요? 네"} <= set(told)
-    assert [c.en for c in concepts() if is_plural(c) and c.category == "fruit"] == ["grapes"]
+    assert [c.en for c in concepts() if plural_only(c) and c.category == "fruit"] == ["grapes"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,4 +1,4 @@
-'''What the site needs: run the examples, quote their cells.
+"""What the site needs: run the examples, quote their cells.
 
 Examples
 --------
@@ -48,4 +48,4 @@ contents). Headings carry explicit ids, the same in both languages: `## 생각 {
 
 A chapter not yet written stands in the navigation as `- Title: to-come:era/chapter` and is shown without a link; the
 build refuses the entry once the page exists.
-'''
+"""

@@ -1,7 +1,7 @@
 """Run the examples as notebooks, once a language, and keep what they made.
 
-    python -m vlm_history.site.examples            runs what is out of date, two at a time
-    python -m vlm_history.site.examples --list     says what would run
+python -m vlm_history.site.examples            runs what is out of date, two at a time
+python -m vlm_history.site.examples --list     says what would run
 """
 
 from __future__ import annotations
@@ -172,9 +172,7 @@ def run(project: Project, name: str, language: str, shared: str, timeout: int = 
         "PYTHONWARNINGS": "ignore:IProgress not found",  # of tqdm, which would like a widget for its bar
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # two examples run side by side
         "VLM_HISTORY_CACHE": str(project.root / "build" / "cache"),  # trainings that examples do once
-        "PYTHONPATH": os.pathsep.join(
-            p for p in (str(project.root / "src"), os.environ.get("PYTHONPATH", "")) if p
-        ),
+        "PYTHONPATH": os.pathsep.join(p for p in (str(project.root / "src"), os.environ.get("PYTHONPATH", "")) if p),
     }
     with tempfile.TemporaryDirectory(prefix="vlm-history-example-") as empty:
         client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", allow_errors=False)

@@ -87,9 +87,9 @@ def mipmaps(rgba: NDArray[np.uint8]) -> dict[int, Pixels]:
     while side >= 16:
         levels[side] = np.pad(pack(wide.astype(np.uint8)), ((0, 0), (1, 1), (1, 1)))
         n = len(wide)
-        wide = (
-            (wide.reshape(n, side // 2, 2, side // 2, 2, 4).sum((2, 4), dtype=np.uint16) + 2) // 4
-        ).astype(np.uint16)
+        wide = ((wide.reshape(n, side // 2, 2, side // 2, 2, 4).sum((2, 4), dtype=np.uint16) + 2) // 4).astype(
+            np.uint16
+        )
         side //= 2
     return levels
 
@@ -101,10 +101,7 @@ def _patterns() -> dict[str, Pixels]:
     gradient = [ramp * 256 // 63 for ramp in ramps]
     striped = [((axis // width) % 2) * 256 for axis in (x, y, x + y, x - y + SIDE) for width in (3, 5, 8)]
     # random_raw is the one stream of NumPy that is promised never to change.
-    noise = [
-        (np.random.PCG64(k).random_raw(SIDE * SIDE) % 257).astype(np.int64).reshape(SIDE, SIDE)
-        for k in range(16)
-    ]
+    noise = [(np.random.PCG64(k).random_raw(SIDE * SIDE) % 257).astype(np.int64).reshape(SIDE, SIDE) for k in range(16)]
     coarse = [
         np.kron(
             (np.random.PCG64(100 + k).random_raw(256) % 257).astype(np.int64).reshape(16, 16),
@@ -136,9 +133,7 @@ def _paint_backgrounds(canvas: Pixels, backgrounds: Sequence[Background], photos
         if kind == "photo":
             painted = photos[which]
         else:
-            painted = mix(
-                _rgb([b.low for b in chosen]), _rgb([b.high for b in chosen]), PATTERNS[kind][which]
-            )
+            painted = mix(_rgb([b.low for b in chosen]), _rgb([b.high for b in chosen]), PATTERNS[kind][which])
         canvas[np.array(members), inside, inside] = painted
 
 
@@ -165,11 +160,7 @@ def _paint_sprites(
     v = np.clip(c * dy - s * dx + origin, 0, limit)
     row_length = side + 2
     flat = level.reshape(-1)
-    at = (
-        (rows.astype(np.int32) * (row_length * row_length))[:, None, None]
-        + (v >> 16) * row_length
-        + (u >> 16)
-    )
+    at = (rows.astype(np.int32) * (row_length * row_length))[:, None, None] + (v >> 16) * row_length + (u >> 16)
     u_weight = ((u >> 8) & 255).astype(np.uint32)
     v_weight = ((v >> 8) & 255).astype(np.uint32)
     top = mix(flat.take(at), flat.take(at + 1), u_weight)
@@ -225,6 +216,6 @@ def compose(
             rows = np.array([sprite.row for sprite in chosen], dtype=np.int64)
             _paint_sprites(canvas, where, chosen, rows, atlas[artist][level], patch)
     inside = canvas[:, _MARGIN : _MARGIN + SIDE, _MARGIN : _MARGIN + SIDE]
-    return np.stack(
-        [inside & 255, inside >> _BYTE & np.uint32(255), inside >> _TWO & np.uint32(255)], -1
-    ).astype(np.uint8)
+    return np.stack([inside & 255, inside >> _BYTE & np.uint32(255), inside >> _TWO & np.uint32(255)], -1).astype(
+        np.uint8
+    )

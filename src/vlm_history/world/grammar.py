@@ -150,8 +150,8 @@ Names = Mapping[str, Concept]
 
 
 def plural_only(concept: Concept) -> bool:
-    """True for names that English knows in the plural alone, such as scissors."""
-    return concept.article == "" and concept.plural == concept.en
+    """True for names that English knows in the plural alone: scissors, but not bread, which has no plural at all."""
+    return concept.article == "" and concept.en.endswith("s")
 
 
 def noun(mention: Mention, names: Names, language: str) -> str:

@@ -68,9 +68,7 @@ def questions(scene: Scene, language: str) -> list[Question]:
                 else Question("what", f"what is {side} {the(second)}?", noun(first, names, "en"), about)
             )
             asked.append(
-                Question(
-                    "where", f"{josa(the(first), '은/는')} 어디에 있나요?", f"{the(second)} {side}", about
-                )
+                Question("where", f"{josa(the(first), '은/는')} 어디에 있나요?", f"{the(second)} {side}", about)
                 if korean
                 else Question("where", f"where {verb(first)} {the(first)}?", f"{side} {the(second)}", about)
             )
@@ -97,13 +95,9 @@ def questions(scene: Scene, language: str) -> list[Question]:
     else:
         number = len(scene.things)
         asked.append(
-            Question(
-                "how_many", "모두 몇 가지가 있나요?", f"{NUMBERS['ko'][number]} 가지", ("all", str(number))
-            )
+            Question("how_many", "모두 몇 가지가 있나요?", f"{NUMBERS['ko'][number]} 가지", ("all", str(number)))
             if korean
-            else Question(
-                "how_many", "how many things are there?", NUMBERS["en"][number], ("all", str(number))
-            )
+            else Question("how_many", "how many things are there?", NUMBERS["en"][number], ("all", str(number)))
         )
     if scene.kind == "one":
         mention = scene.things[0].mention
@@ -137,15 +131,16 @@ def category_question(concept: Concept, language: str) -> Question:
 
 
 def _absent(scene: Scene) -> Concept:
-    """A concept that is not in the scene and, for each that is, a pair of the scene's own split."""
+    """A concept that is not in the scene; with each that is, a pair of the scene's own split, if one is found."""
     here = {t.concept for t in scene.things}
     pool = scene.world.drawn_by(scene.artist)
+    pairs = splits.SPLITS[scene.split][0] if scene.world.pack is None and scene.split in splits.SPLITS else None
     draw = Random(f"absent/{scene.seed}").random
     for _ in range(1000):
         other = pool[int(draw() * len(pool))]
-        if other not in here:
+        if other not in here and all(pairs in (None, splits.pair_split(other.hexcode, c.hexcode)) for c in here):
             return other
-    return next(c for c in scene.world.concepts if c not in here)
+    return next(c for c in pool if c not in here)
 
 
 def dialogue(scene: Scene, language: str) -> list[tuple[str, str]]:
@@ -203,8 +198,6 @@ def dialogue(scene: Scene, language: str) -> list[tuple[str, str]]:
     )
     if not splits.kept_for_knowledge(first.hexcode):
         turns.append(
-            ("그것은 어떤 종류인가요?", f"{kind}입니다.")
-            if korean
-            else ("what kind of thing is it?", f"{kind}.")
+            ("그것은 어떤 종류인가요?", f"{kind}입니다.") if korean else ("what kind of thing is it?", f"{kind}.")
         )
     return turns

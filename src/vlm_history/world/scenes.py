@@ -182,9 +182,7 @@ class World:
         if artist in self._works:
             return
         if artist not in self.artists:
-            raise InputError(
-                f"expected an artist among {', '.join(self.artists)}, got {artist!r}; choose one of these"
-            )
+            raise InputError(f"expected an artist among {', '.join(self.artists)}, got {artist!r}; choose one of these")
         work = self.pack if self.pack is not None else shipped(artist)
         rows = {hexcode: row for row, hexcode in enumerate(work.hexcode)}
         self._works[artist], self._rows[artist] = work, rows
@@ -216,9 +214,7 @@ class World:
 
     def _artists(self, split: str) -> tuple[str, ...]:
         if split not in splits.SPLITS:
-            raise InputError(
-                f"expected a split among {', '.join(splits.SPLITS)}, got {split!r}; choose one of these"
-            )
+            raise InputError(f"expected a split among {', '.join(splits.SPLITS)}, got {split!r}; choose one of these")
         return self.artists if self.pack is not None else splits.SPLITS[split][1]
 
     def sample(self, seed: int, split: str = "train", kind: str | None = None) -> Scene:
@@ -239,9 +235,7 @@ class World:
         kind = kind or KINDS[int(draw() * len(KINDS))]
         artist = _choose_artist(artists, draw())
         pool = self.drawn_by(artist)
-        wanted = {"one": 1, "pair": 2, "count": 1, "size": 1 + int(draw() * 2), "many": 3 + int(draw() * 2)}[
-            kind
-        ]
+        wanted = {"one": 1, "pair": 2, "count": 1, "size": 1 + int(draw() * 2), "many": 3 + int(draw() * 2)}[kind]
         chosen = self._choose(pool, wanted, splits.SPLITS[split][0], draw, counted=kind == "count")
         return self._place(kind, chosen, artist, draw, seed=int(seed), split=split)
 
@@ -249,9 +243,7 @@ class World:
         """`n` scenes; the seeds of two calls with different `seed` do not meet (up to a billion scenes each)."""
         return [self.sample(seed * 1_000_000_000 + i, split, kind) for i in range(n)]
 
-    def _choose(
-        self, pool: Sequence[Concept], wanted: int, pairs: str, draw: _Draw, counted: bool
-    ) -> list[Concept]:
+    def _choose(self, pool: Sequence[Concept], wanted: int, pairs: str, draw: _Draw, counted: bool) -> list[Concept]:
         """Concepts that differ and, two by two, belong to the split."""
         for _ in range(10_000):
             chosen: list[Concept] = []
@@ -261,8 +253,7 @@ class World:
                     continue
                 # a reader's own pack has its own pairs: all are allowed
                 if one not in chosen and all(
-                    self.pack is not None or splits.pair_split(one.hexcode, other.hexcode) == pairs
-                    for other in chosen
+                    self.pack is not None or splits.pair_split(one.hexcode, other.hexcode) == pairs for other in chosen
                 ):
                     chosen.append(one)
                 if len(chosen) == wanted:
@@ -294,21 +285,15 @@ class World:
             InputError: an unknown name, relation, artist or background, or numbers that do not fit.
         """
         if not 1 <= len(names) <= 4 or len(set(names)) < len(names):
-            raise InputError(
-                f"expected one to four different names, got {names!r}; for several of a kind use number="
-            )
+            raise InputError(f"expected one to four different names, got {names!r}; for several of a kind use number=")
         if (relation is not None) != (len(names) == 2):
             raise InputError(
                 "expected a relation with two names and with no other number of them; add or drop relation="
             )
         if relation is not None and relation not in RELATIONS:
-            raise InputError(
-                f"expected a relation among {', '.join(RELATIONS)}, got {relation!r}; choose one of these"
-            )
+            raise InputError(f"expected a relation among {', '.join(RELATIONS)}, got {relation!r}; choose one of these")
         if not 1 <= number <= 4 or (number > 1 and len(names) > 1):
-            raise InputError(
-                f"expected a number from 1 to 4, for one name, got {number} for {len(names)} names"
-            )
+            raise InputError(f"expected a number from 1 to 4, for one name, got {number} for {len(names)} names")
         if background is not None and background not in BACKGROUNDS:
             raise InputError(
                 f"expected a background among {', '.join(BACKGROUNDS)}, got {background!r}; choose one of these"
@@ -377,10 +362,7 @@ class World:
         for scene in scenes:
             rows = self._rows[scene.artist]
             sprites.append(
-                [
-                    Sprite(scene.artist, rows[t.concept.hexcode], t.x, t.y, t.size, t.angle)
-                    for t in scene.things
-                ]
+                [Sprite(scene.artist, rows[t.concept.hexcode], t.x, t.y, t.size, t.angle) for t in scene.things]
             )
         return compose([scene.background for scene in scenes], sprites, self._atlas, self._photos)
 
@@ -413,9 +395,7 @@ def _centres(sizes: list[int], relation: str | None, draw: _Draw) -> list[tuple[
         between = int(draw() * (slack - before + 1))
         along = [before + first // 2, before + first + between + second // 2]
         across = [within(s // 2, SIDE - (s + 1) // 2) for s in (first, second)]
-        if (
-            abs(across[0] - across[1]) >= along[1] - along[0]
-        ):  # the relation named must be the one that is seen
+        if abs(across[0] - across[1]) >= along[1] - along[0]:  # the relation named must be the one that is seen
             middle = (across[0] + across[1]) // 2
             reach = (along[1] - along[0]) // 3
             across = [min(max(a, middle - reach), middle + reach) for a in across]

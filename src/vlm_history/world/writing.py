@@ -17,7 +17,7 @@ from hangulpy import josa
 
 from vlm_history.errors import InputError
 from vlm_history.world.concepts import CATEGORIES, Concept, concepts
-from vlm_history.world.grammar import LANGUAGES, NUMBERS, YES_NO, check_language
+from vlm_history.world.grammar import LANGUAGES, NUMBERS, YES_NO, check_language, plural_only
 from vlm_history.world.questions import category_question
 from vlm_history.world.scenes import Scene, World
 from vlm_history.world.splits import SPLITS, pair_split
@@ -39,14 +39,9 @@ def _some(items: Sequence[Item], n: int, draw: Draw) -> list[Item]:
     return [left.pop(int(draw() * len(left))) for _ in range(min(n, len(left)))]
 
 
-def is_plural(concept: Concept) -> bool:
-    """True for English names that are plural by themselves: scissors, but not bread."""
-    return concept.article == "" and concept.en.endswith("s")
-
-
 def be(concept: Concept) -> str:
     """ "is" or "are", as the English name demands."""
-    return "are" if is_plural(concept) else "is"
+    return "are" if plural_only(concept) else "is"
 
 
 def kind_of(concept: Concept, category: str, language: str) -> str:
@@ -56,7 +51,7 @@ def kind_of(concept: Concept, category: str, language: str) -> str:
     names = CATEGORIES[category]
     if language == "ko" or not names["article"]:
         return names[language]
-    return f"{names['en']}s" if is_plural(concept) else f"{names['article']} {names['en']}"
+    return f"{names['en']}s" if plural_only(concept) else f"{names['article']} {names['en']}"
 
 
 def membership(concept: Concept, language: str) -> str:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from vlm_history import checkpoints
 from vlm_history.connect.question_answering import QuestionAnswering, QuestionAnsweringConfig
+from vlm_history.systems import find
 from vlm_history.text import WordTokenizer
 from vlm_history.training.experts import expert
 from vlm_history.training.recipe import Batch, Recipe, Stage
@@ -139,7 +140,7 @@ class Answers(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the answerer."""
         assert isinstance(module, Answer)
-        checkpoints.save(module.model, directory, half=True)
+        checkpoints.save(module.model, directory, half=True, shared={"show-and-tell": find("show-and-tell").weights})
 
 
 RECIPE = Recipe(
@@ -148,7 +149,7 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Answers(
-            "answers", steps=500, batch_size=128, learning_rate=1e-3, warmup=50, evaluate_every=125,
+            "answers", steps=900, batch_size=128, learning_rate=1.5e-3, warmup=50, evaluate_every=150,
             seer=SHOW_AND_TELL.hash,
         ),
     ),

@@ -4,7 +4,9 @@ The paper starts from a CNN that was trained on ImageNet and throws its classifi
 `cnn` of this world. What is thrown away is made anew: a vector that keeps what is where, since an LSTM that sees it
 once has to find everything in it. While the LSTM knows no word yet the CNN stays as it is (section 4.3.1): the noise
 would undo what it has learned. Then the whole is tuned end to end, gently. Every picture comes with one Korean and one
-English caption; its vector is computed once for both, since the CNN is most of the work.
+English caption; its vector is computed once for both, since the CNN is most of the work. Which of two things a caption
+names first is at first a matter of chance, and what was said is easily said again; while the whole is tuned, captions
+begin with the left or the upper thing, and the LSTM learns to begin there.
 """
 
 from __future__ import annotations
@@ -121,12 +123,14 @@ class Captions(Stage):
         mix: kinds of scenes and their shares.
         looks: validation scenes in each language.
         cnn: hash of the recipe that made the CNN to start from; none starts from nothing.
+        ordered: captions name the left or the upper one of two things first.
         tune: train the CNN, too.
     """
 
     mix: Mix = (("pair", 0.7), ("one", 0.1), ("many", 0.1), ("count", 0.07), ("size", 0.03))
     looks: int = 256
     cnn: str = ""
+    ordered: bool = False
     tune: bool = True
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
@@ -136,7 +140,7 @@ class Captions(Stage):
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes, each with a Korean and an English caption, chosen by the scene's own seed."""
-        return caption_batch(seed, index, rows, self.batch_size, self.mix)
+        return caption_batch(seed, index, rows, self.batch_size, self.mix, self.ordered)
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Greedy captions of validation pairs: how many are exactly right, in each language."""
@@ -167,7 +171,7 @@ RECIPE = Recipe(
             "decoder", steps=1200, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=200, tune=False,
             mix=(("pair", 0.65), ("one", 0.15), ("many", 0.1), ("count", 0.07), ("size", 0.03)), final=0.1,
         ),
-        Captions("whole", steps=1000, batch_size=128, learning_rate=1e-3, warmup=50, evaluate_every=250),
+        Captions("whole", steps=1000, batch_size=128, learning_rate=1e-3, warmup=50, evaluate_every=250, ordered=True),
     ),
 )  # fmt: skip
 

@@ -24,6 +24,7 @@ from vlm_history.connect.show_attend_and_tell import (
     doubly_stochastic,
     reinforce,
 )
+from vlm_history.systems import find
 from vlm_history.training.experts import expert
 from vlm_history.training.names import Naming, NamingStage
 from vlm_history.training.recipe import Batch, Recipe, Stage
@@ -183,7 +184,7 @@ class Attending(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the captioner."""
         assert isinstance(module, Attend)
-        checkpoints.save(module.model, directory, half=True)
+        checkpoints.save(module.model, directory, half=True, shared={"cnn": find("cnn").weights})
 
 
 RECIPE = Recipe(
@@ -193,9 +194,8 @@ RECIPE = Recipe(
     stages=(
         Names("names", steps=400, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=100, cnn=CNN.hash),
         Attending("captions", steps=900, batch_size=128, learning_rate=2e-3, warmup=50, evaluate_every=150),
-        Attending("again", steps=1000, batch_size=128, learning_rate=1.5e-3, warmup=50, evaluate_every=250),
         Attending(
-            "ordered", steps=500, batch_size=128, learning_rate=1e-3, warmup=20, evaluate_every=125, ordered=True
+            "ordered", steps=900, batch_size=128, learning_rate=1.5e-3, warmup=50, evaluate_every=150, ordered=True
         ),
     ),
 )  # fmt: skip
