@@ -238,7 +238,7 @@ def expert(monkeypatch: pytest.MonkeyPatch, small: None) -> GPT1:
 
 
 def test_ways_differ_in_what_they_say() -> None:
-    hashes = {way(task, n, pretrained=ready).hash for task in TASKS for n in (32, 512) for ready in (True, False)}
+    hashes = {way(task, n, pretrained=ready).hash for task in TASKS for n in (16, 256) for ready in (True, False)}
     hashes |= {way("kind", layers=n).hash for n in range(DEPTH + 1)} | {way("kind", auxiliary=0.0).hash}
     assert len(hashes) == 16 + DEPTH + 1
     assert way("kind").hash == way("kind", layers=DEPTH).hash
@@ -299,8 +299,9 @@ def test_updates_are_read_off_the_card(expert: GPT1, monkeypatch: pytest.MonkeyP
 def test_what_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetuning, "accuracy", lambda recipe: recipe.stages[0])
     layers = finetuning.by_layers()
-    assert [stage.layers for stage in layers["kind"]] == [0, *range(DEPTH + 1)]  # type: ignore[attr-defined]
-    assert [bool(stage.gpt) for stage in layers["kind"]] == [False] + [True] * (DEPTH + 1)  # type: ignore[attr-defined]
+    assert [stage.layers for stage in layers["kind"]] == [0, *finetuning.LAYERS]  # type: ignore[attr-defined]
+    assert finetuning.LAYERS[0] == 0 and finetuning.LAYERS[-1] == DEPTH
+    assert [bool(stage.gpt) for stage in layers["kind"]] == [False] + [True] * len(finetuning.LAYERS)  # type: ignore[attr-defined]
     labels = finetuning.by_labels()
     assert set(labels) == set(TASKS)
     assert [stage.labelled for stage in labels["ending"][False]] == list(finetuning.LABELLED)  # type: ignore[attr-defined]

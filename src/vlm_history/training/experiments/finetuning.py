@@ -27,10 +27,12 @@ from vlm_history.training.recipes.gpt_1 import RECIPE as GPT_1
 from vlm_history.training.text_tasks import TASKS, ZERO_SHOT, Example
 from vlm_history.training.texts import vocabulary
 
-LABELLED = (32, 128, 512)
+LABELLED = (16, 64, 256)
 """Numbers of labelled examples; from each as many batches are drawn."""
 DEPTH = GPTConfig.world(0).depth
 """Layers that are transferred unless it is said otherwise: all."""
+LAYERS = tuple(range(0, DEPTH + 1, 2))
+"""Layers that are transferred where it is asked how many it takes; none are the embeddings alone."""
 # Validation examples looked at together.
 CHUNK = 64
 
@@ -79,7 +81,7 @@ class FineTuning(Stage):
     layers: int = DEPTH
     auxiliary: float = 0.5
     dropout: float = 0.1
-    looks: int = 400
+    looks: int = 300
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A network, pre-trained as far as it is asked for."""
@@ -126,7 +128,7 @@ def way(
         pretrained: whether it starts from the shipped GPT-1, or from nothing.
     """
     stage = FineTuning(
-        task, steps=100, batch_size=16, learning_rate=5e-4 if pretrained else 1.5e-3, warmup=10, evaluate_every=100,
+        task, steps=60, batch_size=8, learning_rate=5e-4 if pretrained else 1.5e-3, warmup=6, evaluate_every=60,
         weight_decay=0.01, task=task, labelled=labelled, gpt=GPT_1.hash if pretrained else "",
         layers=layers if pretrained else 0, auxiliary=auxiliary,
     )  # fmt: skip
@@ -148,9 +150,9 @@ def by_labels() -> dict[str, dict[bool, list[float]]]:
 
 
 def by_layers(tasks: tuple[str, ...] = ("kind", "entailment")) -> dict[str, list[float]]:
-    """Task -> accuracy with nothing transferred, with the embeddings, and with one layer more each time."""
+    """Task -> accuracy with nothing transferred, then with the embeddings and as many layers as `LAYERS` says."""
     return {
-        task: [accuracy(way(task, pretrained=False)), *(accuracy(way(task, layers=n)) for n in range(DEPTH + 1))]
+        task: [accuracy(way(task, pretrained=False)), *(accuracy(way(task, layers=n)) for n in LAYERS)]
         for task in tasks
     }
 
