@@ -26,6 +26,7 @@ from vlm_history.images import read_images
 from vlm_history.plots import Bar, Card, say
 from vlm_history.plots.architecture import captioner, trace
 from vlm_history.systems import find
+from vlm_history.world.grammar import captions
 
 torch.manual_seed(0)
 reader = plots.language()
@@ -216,7 +217,7 @@ surprises = {order: [] for order in orders}
 for scene in scenes[:50]:
     with torch.no_grad():
         vector = model.encode(read_images(scene.image(), size=64, mean=config.mean, std=config.std))
-    for caption in scene.captions(reader):
+    for caption in captions(scene.fact, world.reader.names, reader, leading=scene.fact.mentions[0]):
         surprises[caption.startswith(openings)].append(surprise(vector, caption))
 chosen = {
     order: [world.reader.parse(a, reader) == s.fact for s, a in zip(scenes, answers, strict=True)

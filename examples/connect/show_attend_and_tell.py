@@ -65,7 +65,7 @@ plots.values(
     images=card["images"],
     minutes=round(card["seconds"] / 60),
     hardware=card["hardware"],
-    before=[look["exact"] for look in card["history"] if look["stage"] == "again"][-1],
+    before=[look["exact"] for look in card["history"] if look["stage"] == "captions"][-1],
     after=card["history"][-1]["exact"],
 )
 

@@ -31,11 +31,11 @@ assert isinstance(STAGE, Pairs)
 
 def test_no_two_pictures_of_a_batch_show_the_same() -> None:
     mix = (("one", 0.7), ("pair", 0.3))
-    scenes = unlike_scenes(4, 7, range(300), 300, mix)
+    scenes = unlike_scenes(4, 7, range(300), 300, mix, "train")
     shown = [tuple(sorted(t.concept.hexcode for t in s.things)) for s in scenes]
     assert len(set(shown)) == 300
     assert {s.artist for s in scenes} == set(TRAIN_ARTISTS) and {s.split for s in scenes} == {"train"}
-    assert unlike_scenes(4, 7, range(200, 300), 300, mix) == scenes[200:]
+    assert unlike_scenes(4, 7, range(200, 300), 300, mix, "train") == scenes[200:]
 
 
 def test_every_text_fits_and_is_read_back() -> None:

@@ -6,6 +6,7 @@ that are not yet of unit length.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -171,9 +172,15 @@ class AttentionPool(nn.Module):
         self.attention = CrossAttention(channels, channels, heads, out_width=width)
 
     def forward(self, grid: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "batch width"]:
-        """Grid -> image vectors."""
+        """Grid -> image vectors; a grid of another size than there are positions for gets averages of them."""
         places = grid.flatten(2).transpose(1, 2)
-        x = torch.cat([places.mean(1, keepdim=True), places], dim=1) + self.positions
+        positions = self.positions
+        if places.shape[1] != len(positions) - 1:
+            side = math.isqrt(len(positions) - 1)
+            laid = positions[1:].T.unflatten(1, (side, side))
+            laid = F.adaptive_avg_pool2d(laid, (grid.shape[2], grid.shape[3])).flatten(1).T
+            positions = torch.cat([positions[:1], laid])
+        x = torch.cat([places.mean(1, keepdim=True), places], dim=1) + positions
         return self.attention(x[:, :1], x)[:, 0]
 
 

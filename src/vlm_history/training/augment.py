@@ -49,8 +49,10 @@ def move(
     pixels: Float[Tensor, "batch 3 rows columns"],
     boxes: Float[Tensor, "batch 3"],
     share: float = 0.8,
+    smallest: float = 0.4,
     largest: float = 1.2,
-) -> Float[Tensor, "batch 3 rows columns"]:
+    side: int | None = None,
+) -> Float[Tensor, "batch 3 new_rows new_columns"]:
     """Turn, flip, stretch and enlarge the pictures of one thing, from as small as it was to a tight crop of it.
 
     Pictures of several things stay as they are: what their captions say of left and right would no longer be true.
@@ -60,7 +62,8 @@ def move(
         boxes: of the thing its centre x and y, from -1 to 1, and its width as a share of the picture's; 0 where the
             picture shall stay.
         share: of the pictures of one thing that are moved.
-        largest: the most that the thing's width may be of the picture's, afterwards.
+        smallest, largest: the least and the most that the thing's width may be of the picture's, afterwards.
+        side: height and width in pixels afterwards; as before if None.
 
     Returns:
         The batch; what lies outside of a picture is its mirror image. Chance is torch's global stream.
@@ -72,7 +75,7 @@ def move(
 
     size = boxes[:, 2]
     moved = (size > 0) & (torch.rand(batch, device=device) < share)
-    wanted = between(0.4, largest)
+    wanted = between(smallest, largest)
     zoom = size.clamp_min(0.1) / wanted  # of the picture's width, how much is seen
     turn, shear, stretch = between(-0.5, 0.5), between(-0.25, 0.25), between(-0.2, 0.2).exp()
     flip = torch.where(torch.rand(batch, device=device) < 0.5, 1.0, -1.0)
@@ -87,5 +90,6 @@ def move(
     matrix = torch.cat([linear, shift[:, :, None]], dim=2)
     stay = torch.eye(2, 3, device=device).expand(batch, -1, -1)
     matrix = torch.where(moved[:, None, None], matrix, stay)
-    grid = F.affine_grid(matrix, list(pixels.shape), align_corners=False)
+    size_after = [batch, 3, side, side] if side else list(pixels.shape)
+    grid = F.affine_grid(matrix, size_after, align_corners=False)
     return F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)

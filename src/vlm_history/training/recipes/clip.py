@@ -47,8 +47,8 @@ def tokenizer() -> BytePairTokenizer:
     return BytePairTokenizer.fit([*said, *(name for c in names.values() for name in (c.ko, c.en))], 3000, SPECIALS)
 
 
-def unlike_scenes(seed: int, index: int, rows: range, batch_size: int, mix: Mix) -> list[Scene]:
-    """Training scenes for some rows of a batch, no two of which show the same things in the same number.
+def unlike_scenes(seed: int, index: int, rows: range, batch_size: int, mix: Mix, split: str) -> list[Scene]:
+    """Scenes of a split for some rows of a batch, no two of which show the same things in the same number.
 
     A row whose scene an earlier one has already draws again, so the rows before it are always drawn, too.
     """
@@ -57,7 +57,7 @@ def unlike_scenes(seed: int, index: int, rows: range, batch_size: int, mix: Mix)
     for row, scene_seed in enumerate(scene_seeds(seed, index, range(rows.stop), batch_size)):
         kind = Random(f"kind/{scene_seed}").choices(kinds, shares)[0]
         for attempt in range(100):
-            scene = world().sample(scene_seed + (attempt << 64), split="train", kind=kind)
+            scene = world().sample(scene_seed + (attempt << 64), split=split, kind=kind)
             things = tuple(sorted(thing.concept.hexcode for thing in scene.things))
             if things not in shown:
                 break
@@ -105,12 +105,13 @@ class Match(nn.Module):
     Args:
         model: the CLIP.
         moved, restyled: shares of the pictures that are, see `augment`.
+        crop: cut things that stand alone out of their pictures, tight, to so many pixels.
     """
 
-    def __init__(self, model: CLIP, moved: float = 0.0, restyled: float = 0.0) -> None:
+    def __init__(self, model: CLIP, moved: float = 0.0, restyled: float = 0.0, crop: int | None = None) -> None:
         super().__init__()
         self.model = model
-        self.moved, self.restyled = moved, restyled
+        self.moved, self.restyled, self.crop = moved, restyled, crop
         config = model.config.image
         self.register_buffer("mean", torch.tensor(config.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(config.std)[:, None, None], persistent=False)
@@ -131,7 +132,7 @@ class Match(nn.Module):
         """
         seen = (pixels.float() / 255 - self.get_buffer("mean")) / self.get_buffer("std")
         if boxes is not None and self.moved:
-            seen = move(seen, boxes, self.moved)
+            seen = move(seen, boxes, self.moved, smallest=0.7 if self.crop else 0.4, side=self.crop)
         if self.restyled:
             seen = restyle(seen, self.restyled)
         together = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
@@ -156,29 +157,34 @@ class Match(nn.Module):
 
 @dataclass(frozen=True)
 class Pairs(Stage):
-    """The only stage.
+    """A stage; the first begins anew.
 
     Attributes:
+        split: where the scenes come from.
         mix: kinds of scenes and their shares.
         moved, restyled: shares of the pictures that are, see `augment`.
+        crop: see `Match`; every picture then is of one thing, and moved.
         negatives: whether pictures of two things are also told from what is false of them (NegCLIP).
         looks: validation scenes.
     """
 
+    split: str = "train"
     mix: Mix = (("one", 0.6), ("pair", 0.2), ("many", 0.1), ("count", 0.06), ("size", 0.04))
     moved: float = 0.8
     restyled: float = 0.7
+    crop: int | None = None
     negatives: bool = False
     looks: int = 512
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
-        """A new CLIP."""
+        """What the stage before has trained, or a new CLIP."""
         words = tokenizer()
-        return Match(CLIP(CLIPConfig.world(len(words)), words), self.moved, self.restyled)
+        model = earlier.model if isinstance(earlier, Match) else CLIP(CLIPConfig.world(len(words)), words)
+        return Match(model, self.moved, self.restyled, self.crop)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes that are unlike each other, with a Korean and an English text each."""
-        scenes = unlike_scenes(seed, index, rows, self.batch_size, self.mix)
+        scenes = unlike_scenes(seed, index, rows, self.batch_size, self.mix, self.split)
         batch = {
             "pixels": pixels_of(scenes),
             "tokens": read([[told(scene, language) for language in LANGUAGES] for scene in scenes]),
