@@ -77,7 +77,10 @@ def _parser() -> argparse.ArgumentParser:
 
     exam = commands.add_parser("exam", help="let systems sit the exam")
     exam.add_argument("systems", nargs="*", metavar="SYSTEM", help="default: all with shipped weights")
-    told = "among naming, captioning, answering, named after the systems; default: all that these can sit"
+    told = (
+        "among naming, captioning, binding, retrieval, answering, named after the systems; default: all that these "
+        "can sit"
+    )
     exam.add_argument("--tasks", nargs="+", metavar="TASK", help=told)
     exam.add_argument("--artwork", type=Path, metavar="PACK.npz", help="draw the scenes with a pack of your own")
     exam.add_argument("--json", type=Path, metavar="FILE", help="write the report there as well")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from vlm_history.cli import main
 from vlm_history.errors import InputError
@@ -22,6 +23,16 @@ class Speaker:
 
     def answer(self, images: Any, questions: Any, *, language: str) -> list[str]:
         return ["yes"] * len(questions)
+
+
+class Matcher:
+    """Sits all that asks what fits, and finds no difference."""
+
+    def encode_image(self, images: Any) -> torch.Tensor:
+        return torch.ones(len(images), 2)
+
+    def encode_text(self, texts: Any) -> torch.Tensor:
+        return torch.ones(len(texts), 2)
 
 
 class Writer:
@@ -45,10 +56,10 @@ def test_has_the_shape_of_the_design(tmp_path: Path) -> None:
     assert {"systems", "intervals", "artwork", "seed", "n"} <= set(results)
     assert (results["seed"], results["n"], results["artwork"]) == (4, 20, None)
     assert {name: set(tasks) for name, tasks in results["systems"].items()} == {
-        "chance": {"naming", "captioning", "answering"},
+        "chance": {"naming", "captioning", "binding", "retrieval", "answering"},
         "most-frequent": {"captioning", "answering"},
         "hog": {"naming"},
-        "oracle": {"naming", "captioning", "answering"},
+        "oracle": {"naming", "captioning", "binding", "retrieval", "answering"},
     }
     for name, tasks in results["systems"].items():
         for task, marks in tasks.items():
@@ -84,6 +95,9 @@ def test_only_the_tasks_asked_for() -> None:
     results = report.run(["llava"], tasks=["answering", "naming"], n=4, models={"llava": Speaker()})
     assert list(results["systems"]["llava"]) == ["naming", "answering"]
     assert list(results["systems"]) == ["chance", "most-frequent", "hog", "oracle", "llava"]
+    results = report.run(["clip"], n=4, models={"clip": Matcher()})
+    assert list(results["systems"]["clip"]) == ["binding", "retrieval"]
+    assert results["systems"]["clip"]["binding"]["text_ko"] == 0.5
     results = report.run(["llava"], tasks=["captioning"], n=4, models={"llava": Speaker()})
     assert {name: list(tasks) for name, tasks in results["systems"].items()} == {
         name: ["captioning"] for name in ("chance", "most-frequent", "oracle", "llava")
@@ -91,7 +105,7 @@ def test_only_the_tasks_asked_for() -> None:
 
 
 def test_table_has_a_block_a_task() -> None:
-    results = report.run(n=20, seed=4, models={"llava": Speaker(), "gpt-1": Writer()})
+    results = report.run(n=20, seed=4, models={"llava": Speaker(), "clip": Matcher(), "gpt-1": Writer()})
     text = report.table(results)
     assert "n = 20" in text and "seed 4" in text
     blocks = text.split("\n\n")
@@ -135,7 +149,7 @@ def test_own_artwork(tmp_path: Path) -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(InputError, match="at least 2"):
         report.run(n=1)
-    with pytest.raises(InputError, match=r"expected tasks among naming, captioning, answering, got 'drawing'"):
+    with pytest.raises(InputError, match=f"expected tasks among {', '.join(report.TASKS)}, got 'drawing'"):
         report.run(tasks=["naming", "drawing"], n=2)
     with pytest.raises(InputError, match="there are: cnn"):
         report.run(["gpt-9"], n=2)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm_history.errors import InputError
-from vlm_history.exam import answering, captioning, naming
+from vlm_history.exam import answering, binding, captioning, matching, naming, retrieval
 from vlm_history.systems import available, load
 from vlm_history.world import World
 from vlm_history.world.splits import HELD_OUT_ARTIST
@@ -77,6 +77,26 @@ TASKS: dict[str, Task] = {
             ("exact_ko", "exact_en", "object_f1_ko", "object_f1_en"),
             ("bleu4_ko", "bleu4_en", "cider_ko", "cider_en"),
         ),
+    ),
+    "binding": Task(
+        about="two pictures, the same two things exchanged: which caption fits which; half is chance",
+        papers=binding.papers,
+        baselines={"chance": matching.chance, "oracle": matching.oracle},
+        can_sit=matching.can_sit,
+        candidate=lambda model, world, beam: matching.matcher(model, world),
+        sit=binding.sit,
+        sheets=PAIRS,
+        columns=(("text_ko", "text_en", "image_ko", "image_en"), ("group_ko", "group_en")),
+    ),
+    "retrieval": Task(
+        about=f"of {retrieval.POOL} captions the picture's, of {retrieval.POOL} pictures the caption's",
+        papers=retrieval.papers,
+        baselines={"chance": matching.chance, "oracle": matching.oracle},
+        can_sit=matching.can_sit,
+        candidate=lambda model, world, beam: matching.matcher(model, world),
+        sit=retrieval.sit,
+        sheets=PAIRS,
+        columns=(("text_ko", "text_en", "image_ko", "image_en"),),
     ),
     "answering": Task(
         about="questions, one a scene; knowledge: of what only text told",

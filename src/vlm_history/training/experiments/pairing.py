@@ -1,0 +1,244 @@
+"""CLIP in small: what a larger batch, more pairs, a larger model, and hard negatives each are worth.
+
+Section 3 of CLIP's paper counts its gains on the internet; half a minute of one core has sixty things, pictures of 32
+pixels and towers a thousand times smaller. All ways read batches of one size and learn for as many steps. They differ
+in one number each: how many of its batch a pair is told apart from, how many different pairs there are to learn from,
+how wide the model is; and in whether captions that are false of their picture stand among the wrong ones (NegCLIP,
+Yuksekgonul et al., arXiv 2210.01936).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vlm_history import checkpoints
+from vlm_history.connect.cnn import CNNConfig
+from vlm_history.pretrain.clip import CLIP, CLIPConfig, nearest
+from vlm_history.pretrain.clip_towers import TextConfig
+from vlm_history.pretrain.contrastive import contrastive_loss
+from vlm_history.training.memo import trained
+from vlm_history.training.recipe import Batch, Recipe, Stage
+from vlm_history.training.recipes.clip import denied, read, tokenizer, told
+from vlm_history.training.scenes import pixels_of, world
+from vlm_history.world.concepts import Concept
+from vlm_history.world.grammar import LANGUAGES, RELATIONS
+from vlm_history.world.scenes import Scene
+from vlm_history.world.splits import SPLITS, VALIDATION_ARTIST, pair_split
+
+THINGS = 60
+SIDE = 32
+
+
+@cache
+def things() -> tuple[Concept, ...]:
+    """The things of this experiment, of all kinds; every artist whom it shows drew all of them."""
+    artists = (*SPLITS["train"][1], VALIDATION_ARTIST)
+    drawn = [c for c in world().concepts if all(c in world().drawn_by(artist) for artist in artists)]
+    return tuple(drawn[i * len(drawn) // THINGS] for i in range(THINGS))
+
+
+@cache
+def pairs(split: str) -> tuple[tuple[Concept, Concept], ...]:
+    """Pairs of these things that belong to a split, both ways round."""
+    which = SPLITS[split][0]
+    return tuple((a, b) for a in things() for b in things() if a != b and pair_split(a.hexcode, b.hexcode) == which)
+
+
+def draw(seed: int, split: str, alone: float) -> Scene:
+    """A scene of one or two of the things by an artist of a split: a function of its arguments alone.
+
+    Args:
+        seed: any integer.
+        split: whose pairs and artists.
+        alone: share of scenes that show one thing; the others show two and a relation.
+    """
+    lot = Random(f"pairing/{split}/{seed}").random
+    artist = SPLITS[split][1][int(lot() * len(SPLITS[split][1]))]
+    if lot() < alone:
+        return world().scene(things()[int(lot() * THINGS)].en, artist=artist, seed=seed)
+    first, second = pairs(split)[int(lot() * len(pairs(split)))]
+    return world().scene(first.en, second.en, relation=RELATIONS[int(lot() * 4)], artist=artist, seed=seed)
+
+
+def shown(scene: Scene) -> tuple[str, ...]:
+    """The things of a scene, whatever their places."""
+    return tuple(sorted(thing.concept.hexcode for thing in scene.things))
+
+
+def pixels(scenes: list[Scene]) -> Tensor:
+    """(scenes, 3, 32, 32), normalised."""
+    return F.avg_pool2d((pixels_of(scenes).float() / 255 - 0.5) / 0.25, 64 // SIDE)
+
+
+@dataclass(frozen=True)
+class Album:
+    """All that a way learns from: pictures, a text and a lie of each in each language, and what they show."""
+
+    pixels: Tensor
+    tokens: Tensor
+    lies: Tensor
+    shown: tuple[tuple[str, ...], ...]
+
+
+@cache
+def album(number: int, alone: float) -> Album:
+    """The first `number` training scenes; a smaller album is the beginning of a larger one."""
+    scenes = [draw(seed, "train", alone) for seed in range(number)]
+    pictures = torch.cat([pixels(scenes[start : start + 500]) for start in range(0, number, 500)])
+    texts, lies = (read([[say(s, x) for x in LANGUAGES] for s in scenes]) for say in (told, denied))
+    return Album(pictures, texts, lies, tuple(map(shown, scenes)))
+
+
+class Apart(nn.Module):
+    """CLIP with its loss, each pair told apart from so many at a time.
+
+    Args:
+        model: the CLIP.
+        among: pairs, of which each picture finds its text and each text its picture.
+    """
+
+    def __init__(self, model: CLIP, among: int) -> None:
+        super().__init__()
+        self.model, self.among = model, among
+
+    def forward(self, pixels: Tensor, tokens: Tensor, lies: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Summed loss and its weight; see `recipes.clip.Match`."""
+        images, texts = self.model(pixels, tokens.flatten(0, 1))
+        wrong = None if lies is None else F.normalize(self.model.text(lies.flatten(0, 1)), dim=1)
+        total = torch.zeros(())
+        for language in range(tokens.shape[1]):
+            said = texts[language :: tokens.shape[1]]
+            for start in range(0, len(pixels), self.among):
+                some = slice(start, start + self.among)
+                false = None
+                if lies is not None and wrong is not None:
+                    false = wrong[language :: tokens.shape[1]][some][(lies[some, language] > 0).any(1)]
+                loss = contrastive_loss(images[some], said[some], self.model.scale(), false)
+                total = total + loss * len(images[some])
+        return total / tokens.shape[1], torch.tensor(float(len(pixels)))
+
+
+@dataclass(frozen=True)
+class Pairing(Stage):
+    """The only stage.
+
+    Attributes:
+        among: pairs that each is told apart from, itself included.
+        number: different pairs to learn from.
+        width: of text, vectors and, but for its last grid, the CNN.
+        negatives: whether false captions stand among the wrong ones.
+        alone: share of pictures of one thing.
+        looks: validation scenes of each kind.
+    """
+
+    among: int = 64
+    number: int = 4000
+    width: int = 64
+    negatives: bool = False
+    alone: float = 0.4
+    looks: int = 128
+
+    def build(self, earlier: nn.Module | None) -> nn.Module:
+        """A new CLIP, a small one."""
+        words, width = tokenizer(), self.width
+        image = CNNConfig(width // 4, (width // 2, 64), width, image_size=SIDE)
+        text = TextConfig(len(words), length=64, width=width, depth=2, heads=max(1, width // 32))
+        config = CLIPConfig(image, text, width, quick_gelu=False, prompts=(("{}",), ("{}",)))
+        return Apart(CLIP(config, words), self.among)
+
+    def batch(self, seed: int, index: int, rows: range) -> Batch:
+        """Pairs of the album, no two of which show the same things."""
+        whole, lot = album(self.number, self.alone), Random(f"batch/{seed}/{index}")
+        chosen: dict[tuple[str, ...], int] = {}
+        while len(chosen) < self.batch_size:
+            row = int(lot.random() * self.number)
+            chosen.setdefault(whole.shown[row], row)
+        own = torch.tensor(list(chosen.values())[rows.start : rows.stop])
+        batch = {"pixels": whole.pixels[own], "tokens": whole.tokens[own]}
+        if self.negatives:
+            batch["lies"] = whole.lies[own]
+        return batch
+
+    def evaluate(self, module: nn.Module) -> dict[str, float]:
+        """See `marks`, on validation scenes."""
+        assert isinstance(module, Apart)
+        return {name: sum(right) / len(right) for name, right in marks(module.model, "validation", self.looks).items()}
+
+    def save(self, module: nn.Module, directory: Path) -> None:
+        """Write the CLIP."""
+        assert isinstance(module, Apart)
+        checkpoints.save(module.model, directory, half=True)
+
+
+def unlike(split: str, looks: int) -> list[Scene]:
+    """Pairs of a split, no two of which show the same things."""
+    found: dict[tuple[str, ...], Scene] = {}
+    for seed in range(20 * looks):
+        scene = draw(seed, split, alone=0.0)
+        found.setdefault(shown(scene), scene)
+        if len(found) == looks:
+            break
+    return list(found.values())
+
+
+@torch.no_grad()
+def marks(model: CLIP, split: str, looks: int) -> dict[str, list[float]]:
+    """What a CLIP gets right on scenes of a split, one number from 0 to 1 a scene, the mean of both languages.
+
+    Args:
+        model: one that `Pairing` made.
+        split: of `SPLITS`.
+        looks: scenes of each kind; of pairs, as many as there are.
+
+    Returns:
+        "naming": one thing, among all names; "retrieval": among so many captions, the picture's own; "binding": of its
+        caption and a false one of the same words, the true one.
+    """
+    ones, twos = [draw(seed, split, alone=1.0) for seed in range(looks)], unlike(split, looks)
+    of_ones, of_twos = (model.encode_image(pixels(scenes)) for scenes in (ones, twos))
+    right: dict[str, list[float]] = {}
+    for language in LANGUAGES:
+        names = model.encode_text([thing.ko if language == "ko" else thing.en for thing in things()])
+        texts = model.encode_text([scene.caption(language) for scene in twos])
+        lies = model.encode_text([denied(scene, language) for scene in twos])
+        first = [found[0][0] for found in nearest(of_ones, names, 1)]
+        own = [found[0][0] for found in nearest(of_twos, texts, 1)]
+        truer = (of_twos * texts).sum(1) > (of_twos * lies).sum(1)
+        for name, verdicts in (
+            ("naming", [things()[i] == scene.things[0].concept for i, scene in zip(first, ones, strict=True)]),
+            ("retrieval", [i == row for row, i in enumerate(own)]),
+            ("binding", truer.tolist()),
+        ):
+            before = right.get(name, [0.0] * len(verdicts))
+            right[name] = [b + float(v) / len(LANGUAGES) for b, v in zip(before, verdicts, strict=True)]
+    return right
+
+
+def way(description: str = "As all, but for one number", **options: Any) -> Recipe:
+    """One way to learn; everything that is not named is the same for all."""
+    stage = Pairing("pairs", steps=400, batch_size=64, learning_rate=2e-3, warmup=50, evaluate_every=100, **options)
+    return Recipe("pairing", description, 0, (stage,))
+
+
+SCALING: dict[str, dict[int, Recipe]] = {
+    "among": {n: way(among=n) for n in (4, 16, 64)},
+    "number": {n: way(number=n) for n in (250, 1000, 4000)},
+    "width": {n: way(width=n) for n in (16, 32, 64)},
+}
+"""What is made larger -> how large -> the recipe; the largest of each is the same for all three."""
+NEGATIVES: dict[bool, Recipe] = {told: way(negatives=told) for told in (False, True)}
+"""Without and with hard negatives."""
+
+
+def pairer(recipe: Recipe) -> tuple[CLIP, Path]:
+    """The CLIP of a recipe, trained or found trained, and its folder."""
+    folder = trained(recipe, workers=0)
+    return checkpoints.load(CLIP, folder).eval(), folder
