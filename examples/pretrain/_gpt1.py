@@ -229,6 +229,7 @@ plots.show(
         en="A row for each token: its cells are the tokens before it and itself, darker where it looks more. A column "
         "belongs to the token that stands on the stair where it begins.",
     ),
+    numbers={"heads": model.config.heads, "depth": model.config.depth},
 )  # fmt: skip
 
 # %% name="transformations" tags=["quiet"]
