@@ -120,3 +120,12 @@ def test_a_half_written_notebook_is_not_fresh(project: Project) -> None:
     path.parent.mkdir(parents=True)
     path.write_text('{"metadata": {"vlm_his')
     assert not is_fresh(project, "era/first", "ko", fingerprint(project))
+
+
+@pytest.mark.slow
+def test_what_needs_the_internet_is_shown_and_not_run(project: Project) -> None:
+    script = project.script("era/first")
+    far = '\n# %% name="far" tags=["network"]\nraise SystemError("there is no internet here")\n'
+    script.write_text(script.read_text(encoding="utf-8") + far, encoding="utf-8")
+    cells = json.loads(run(project, "era/first", "en", fingerprint(project)).read_text(encoding="utf-8"))["cells"]
+    assert "no internet" in "".join(cells[-1]["source"]) and cells[-1]["outputs"] == []

@@ -133,7 +133,7 @@ class Pairing(Stage):
     Attributes:
         among: pairs that each is told apart from, itself included.
         number: different pairs to learn from.
-        width: of text, vectors and, but for its last grid, the CNN.
+        width: of text and vectors; twice that of the CNN's first block, whose other widths stay.
         negatives: whether false captions stand among the wrong ones.
         alone: share of pictures of one thing.
         looks: validation scenes of each kind.
@@ -149,7 +149,7 @@ class Pairing(Stage):
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A new CLIP, a small one."""
         words, width = tokenizer(), self.width
-        image = CNNConfig(width // 4, (width // 2, 64), width, image_size=SIDE)
+        image = CNNConfig(16, (width // 2, 64), width, image_size=SIDE)
         text = TextConfig(len(words), length=64, width=width, depth=2, heads=max(1, width // 32))
         config = CLIPConfig(image, text, width, quick_gelu=False, prompts=(("{}",), ("{}",)))
         return Apart(CLIP(config, words), self.among)
