@@ -76,7 +76,7 @@ def test_a_system_gets_pictures_only(world: World, sheets: list[captioning.Paper
     assert marks["exact_en"][0] == 0
 
 
-@pytest.mark.parametrize(("name", "exact", "f1"), [("show-and-tell", 0.40, 0.74), ("show-attend-and-tell", 0.65, 0.90)])
+@pytest.mark.parametrize(("name", "exact", "f1"), [("show-and-tell", 0.40, 0.75), ("show-attend-and-tell", 0.65, 0.90)])
 def test_shipped_card_tells_the_truth(name: str, exact: float, f1: float, world: World) -> None:
     """Scoring the shipped weights again, on a few of the same scenes, agrees with the card."""
     if name not in available():
