@@ -118,6 +118,8 @@ def test_saved_and_read_back(ours: BytePairTokenizer, tmp_path: Path) -> None:
 def test_cuts_broken_text_softly(ours: BytePairTokenizer) -> None:
     ids = ours.encode("🍎")
     assert ours.decode(ids[:1]) == "\ufffd" or len(ids) == 1
+    assert b"".join(ours.raw([i]) for i in ids) == ours.raw(ids)
+    assert ours.raw(ids).decode() == ours.decode(ids) and ours.raw([ours.id(ours.specials[0])]) == b""
 
 
 @cache

@@ -65,9 +65,7 @@ def shown(token):
     if token == words.id(END):
         return "<end>"
     text = words.decode([token])
-    if "\ufffd" not in text:
-        return text.replace(" ", "·")
-    return " ".join(f"{ord(letter) if letter < 'Ā' else ord(letter) - 256:02x}" for letter in words.vocabulary[token])
+    return words.raw([token]).hex(" ") if "\ufffd" in text else text.replace(" ", "·")
 
 
 # %% name="load"

@@ -209,11 +209,14 @@ class BytePairTokenizer:
         """A text cut at the borders that no merge crosses, in bytes' letters."""
         return _words(text)
 
+    def raw(self, ids: Iterable[int]) -> bytes:
+        """Ids -> bytes, which need not be UTF-8, since a letter may be cut; special tokens are dropped."""
+        last = len(self.vocabulary) - len(self.specials)
+        return bytes(_BYTE[letter] for i in ids if i < last for letter in self.vocabulary[i])
+
     def decode(self, ids: Iterable[int]) -> str:
         """Ids -> text; special tokens are dropped, and bytes that are no UTF-8 become U+FFFD."""
-        last = len(self.vocabulary) - len(self.specials)
-        letters = "".join(self.vocabulary[i] for i in ids if i < last)
-        return bytes(_BYTE[letter] for letter in letters).decode("utf-8", errors="replace")
+        return self.raw(ids).decode("utf-8", errors="replace")
 
     @classmethod
     def fit(cls, texts: Iterable[str], size: int, specials: Sequence[str] = ()) -> BytePairTokenizer:
