@@ -10,7 +10,7 @@
 
 # %% name="setup" tags=["quiet"]
 from vlm_history import plots
-from vlm_history.exam import answering, baselines, captioning, naming, report
+from vlm_history.exam import answering, baselines, binding, captioning, naming, report, retrieval
 from vlm_history.plots import Bar, Card, say
 from vlm_history.systems import ASIDE, TABLE
 from vlm_history.world import World
@@ -120,6 +120,48 @@ plots.table(
     numbers=numbers,
 )
 
+# %% name="binding-sheet"
+cards = []
+for scene in binding.papers(world, n=2, seed=0)[0].scenes:
+    for each, caption in zip((scene, binding.exchanged(scene)), binding.asked(scene, reader), strict=True):
+        cards.append(Card(each.image(), alt=caption, text=caption))
+plots.gallery(cards)
+
+# %% name="binding" tags=["quiet"]
+spoken = {"ko": say(ko="한국어", en="Korean"), "en": say(ko="영어", en="English")}
+
+
+def fitting(task, metrics, caption):
+    """Those who sat, on drawings by artists of the training set and by one never seen."""
+    rows, numbers = [], {}
+    for name, marks in sat(task).items():
+        if not marks:
+            continue
+        for language in ("ko", "en"):
+            keys = [f"{prefix}{metric}_{language}" for prefix in ("", "artist_") for metric in metrics]
+            rows.append([f"{titles[name]}, {spoken[language]}", *(f"{marks[key]:.3f}" for key in keys)])
+            numbers |= {f"{name}_{key}".replace("-", "_"): marks[key] for key in keys}
+    unseen = say(ko="처음 보는 작가", en="unseen artist")
+    head = [say(ko="모델", en="system"), *metrics, *(f"{metric}, {unseen}" for metric in metrics)]
+    return plots.table(head, rows, caption=caption, numbers=numbers)
+
+
+fitting(
+    "binding",
+    ("text", "image", "group"),
+    say(
+        ko=f"처음 보는 짝, 자리를 바꾼 그림과 글 (장면 {scenes}개)", en=f"Pairs never seen, exchanged ({scenes} scenes)"
+    ),
+)
+
+# %% name="retrieval" tags=["quiet"]
+fitting(
+    "retrieval",
+    ("text", "image"),
+    say(ko=f"처음 보는 짝, {retrieval.POOL}개 가운데 하나 (장면 {scenes}개)",
+        en=f"Pairs never seen, one of {retrieval.POOL} ({scenes} scenes)"),
+)  # fmt: skip
+
 # %% name="answering-sheet"
 cards = []
 for item in answering.papers(world, n=5, seed=0)[0].items:
@@ -136,7 +178,6 @@ plots.gallery(cards)
 
 # %% name="answering" tags=["quiet"]
 kinds = [*answering.KINDS, "all", "knowledge"]
-spoken = {"ko": say(ko="한국어", en="Korean"), "en": say(ko="영어", en="English")}
 
 
 def answers(prefix, caption):
