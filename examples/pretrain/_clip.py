@@ -42,7 +42,7 @@ from vlm_history.training.experiments import pairing
 from vlm_history.training.experiments.pairing import pairer
 from vlm_history.training.loop import train
 from vlm_history.world.concepts import CATEGORIES
-from vlm_history.world.splits import HELD_OUT_ARTIST, TRAIN_ARTISTS
+from vlm_history.world.splits import HELD_OUT_ARTIST, SPLITS, TRAIN_ARTISTS
 
 torch.manual_seed(0)
 reader = plots.language()
@@ -84,6 +84,8 @@ plots.values(
     minutes=round(card["seconds"] / 60),
     hardware=card["hardware"],
     batch=card["recipe"]["stages"][-1]["batch_size"],
+    artists=len(SPLITS[card["recipe"]["stages"][-1].get("split", "train")][1]),
+    cnn_artists=len(TRAIN_ARTISTS),
 )
 
 # %% name="architecture" tags=["quiet"]
