@@ -147,7 +147,7 @@ plots.show(
 # %% name="merges" tags=["quiet"]
 ranks = {merge: rank for rank, merge in enumerate(words.merges, start=1)}
 ids_of = {token: number for number, token in enumerate(words.vocabulary)}
-tokens = list("".join(words.vocabulary[i] for i in words.encode(say(ko=" 해바라기", en=" sunflower"))))  # its bytes
+tokens = list("".join(words.vocabulary[i] for i in words.encode(say(ko=" 토끼", en=" rabbit"))))  # its bytes
 rows = [Pieces(say(ko="바이트", en="bytes"), [shown(ids_of[token]) for token in tokens])]
 while known := [pair for pair in pairwise(tokens) if pair in ranks]:
     first = min(known, key=ranks.__getitem__)  # of all pairs in it the one learned first
@@ -686,9 +686,12 @@ plots.show(
 )  # fmt: skip
 
 # %% name="mistakes"
-for question, answer, ok in zip(questions[reader], answers[reader], right[reader], strict=True):
-    if not ok:
-        print(question.text, answer.split(".")[0], f"({question.answer})")
+wrong = [
+    f"{question.text} {said.split('.')[0]} ({question.answer})"
+    for question, said, ok in zip(questions[reader], answers[reader], right[reader], strict=True)
+    if not ok
+]
+print(*wrong[:8], sep="\n")
 
 # %% name="nonsense"
 chance = torch.Generator().manual_seed(5)
