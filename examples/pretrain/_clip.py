@@ -174,6 +174,18 @@ texts = model.encode_text(["고양이", "a cat", "사과", "an apple"])
 print(tuple(images.shape), tuple(texts.shape))
 print((images @ texts.T).numpy().round(2))
 
+# %% name="door" tags=["quiet"]
+scene = world.sample(seed=11, split="test", kind="pair")
+offered = [each.caption(reader, 0) for each in (scene, *world.scenes(199, seed=1, split="test", kind="pair"))]
+place, cosine = model.find_texts(scene.image(), offered, k=1)[0]
+
+plots.picture(
+    scene.image(),
+    alt=scene.caption(reader),
+    caption=say(ko=f"글 {len(offered)}개 가운데 ‘{offered[place]}’", en=f"of {len(offered)} texts, “{offered[place]}”"),
+    width=192,
+)
+
 # %% name="find"
 album = world.scenes(300, seed=3, split="test-artist", kind="pair")
 pictures = world.render(album)
