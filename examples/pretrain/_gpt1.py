@@ -27,6 +27,7 @@ from transformers import (
     OpenAIGPTConfig,
     OpenAIGPTLMHeadModel,
 )
+from transformers.utils.logging import disable_progress_bar
 
 import vlm_history as vlm
 from vlm_history import bench, plots
@@ -56,6 +57,7 @@ from vlm_history.world.questions import category_question
 from vlm_history.world.writing import TEXTS, story, write
 
 torch.manual_seed(0)
+disable_progress_bar()
 reader = plots.language()
 languages = {"ko": say(ko="한국어", en="Korean"), "en": say(ko="영어", en="English")}
 
@@ -790,6 +792,8 @@ for name, theirs in (
     ("gpt-1", OpenAIGPTLMHeadModel(OpenAIGPTConfig(**sizes))),
     ("gpt-2", GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=None, eos_token_id=None))),
 ):
+    for parameter in theirs.parameters():  # gains and biases, too: at rest they would hide a mix-up
+        torch.nn.init.normal_(parameter, 0.0, 0.2)
     with TemporaryDirectory() as folder:
         theirs.eval().save_pretrained(folder)
         ours = vlm.published.load(folder)
