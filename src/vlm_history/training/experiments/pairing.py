@@ -178,6 +178,13 @@ class Pairing(Stage):
         checkpoints.save(module.model, directory, half=True)
 
 
+@cache
+def asked(split: str, looks: int) -> tuple[list[Scene], Tensor, list[Scene], Tensor]:
+    """Scenes that every way is asked about, and their pixels: single things, and pairs that are unlike each other."""
+    ones, twos = [draw(seed, split, alone=1.0) for seed in range(looks)], unlike(split, looks)
+    return ones, pixels(ones), twos, pixels(twos)
+
+
 def unlike(split: str, looks: int) -> list[Scene]:
     """Pairs of a split, no two of which show the same things."""
     found: dict[tuple[str, ...], Scene] = {}
@@ -202,8 +209,8 @@ def marks(model: CLIP, split: str, looks: int) -> dict[str, list[float]]:
         "naming": one thing, among all names; "retrieval": among so many captions, the picture's own; "binding": of its
         caption and a false one of the same words, the true one.
     """
-    ones, twos = [draw(seed, split, alone=1.0) for seed in range(looks)], unlike(split, looks)
-    of_ones, of_twos = (model.encode_image(pixels(scenes)) for scenes in (ones, twos))
+    ones, pixels_of_ones, twos, pixels_of_twos = asked(split, looks)
+    of_ones, of_twos = model.encode_image(pixels_of_ones), model.encode_image(pixels_of_twos)
     right: dict[str, list[float]] = {}
     for language in LANGUAGES:
         names = model.encode_text([thing.ko if language == "ko" else thing.en for thing in things()])
