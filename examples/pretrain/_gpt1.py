@@ -67,7 +67,8 @@ def shown(token):
     if token == words.id(END):
         return "<end>"
     text = words.decode([token])
-    return words.raw([token]).hex(" ") if "\ufffd" in text else text.replace(" ", "·")
+    whole = text.isprintable() and "\ufffd" not in text
+    return text.replace(" ", "·") if whole else words.raw([token]).hex(" ")
 
 
 # %% name="load"
@@ -304,7 +305,7 @@ for step in range(80):
     loss.backward()
     optimizer.step()
     if step % 20 == 0 or step == 79:
-        print(f"{step:3} {float(loss):.2f}")
+        print(f"{step:3} {loss.item():.2f}")
 
 pupil = pupil.eval()
 
