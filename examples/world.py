@@ -33,6 +33,9 @@ categories = Counter(concept.category for concept in world.concepts)
 plots.values(
     concepts=len(world.concepts),
     artists=len(set(world.artists)),
+    fxemoji=len(world.drawn_by("fxemoji")),
+    streamline=len(world.drawn_by("streamline")),
+    contrast=len(world.drawn_by("fluent-contrast")),
     categories=len(categories),
     templates_ko=len(world.scene("cat", "banana", relation="left").captions("ko")),
     templates_en=len(world.scene("cat", "banana", relation="left").captions("en")),
@@ -79,6 +82,7 @@ print(scene.relation, scene.background.kind, scene.artist)
 role = {
     splits.VALIDATION_ARTIST: say(ko="검증", en="validation"),
     splits.HELD_OUT_ARTIST: say(ko="시험", en="test"),
+    **dict.fromkeys(set(splits.WIDE_ARTISTS) - set(splits.TRAIN_ARTISTS), say(ko="넓은 학습", en="wide training")),
 }
 concept = world.concept("고양이")
 plots.gallery(
@@ -117,8 +121,8 @@ def sheet(theme):
 plots.show(
     sheet,
     alt=say(
-        ko="여섯 화풍으로 그린 여덟 가지 개념. 같은 개념이라도 모양과 색이 화풍마다 다르다.",
-        en="Eight concepts as six finishes draw them; the same thing differs in shape and colour from one to the next.",
+        ko="아홉 화풍으로 그린 여덟 가지 개념. 같은 개념이라도 모양과 색이 화풍마다 다르다. 그리지 않은 칸은 비었다.",
+        en="Eight concepts as nine finishes draw them, no two alike in shape and colour; what was not drawn is blank.",
     ),
 )
 

@@ -14,9 +14,10 @@ import pytest
 from vlm_history.errors import InputError
 from vlm_history.world import build
 from vlm_history.world.artwork import ARTISTS, DATA, VENDOR, read_pack, shipped
-from vlm_history.world.concepts import concepts
+from vlm_history.world.concepts import canonical, concepts
 
 TRAINING = ("twemoji", "noto", "fluent-flat", "fluent-gradient")
+DRAWN = {"emojione": 450, "noto-v1": 450, "fxemoji": 400, "streamline": 250, "fluent-contrast": 680}
 MANIFEST = json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))
 
 
@@ -50,8 +51,9 @@ def test_every_concept_is_drawn_by_every_training_artist() -> None:
     everything = tuple(concept.hexcode for concept in concepts())
     for artist in TRAINING:
         assert shipped(artist).hexcode == everything
-    for artist in set(ARTISTS) - set(TRAINING):
-        assert len(shipped(artist)) >= 450
+    assert set(DRAWN) == set(ARTISTS) - set(TRAINING)
+    for artist, least in DRAWN.items():
+        assert len(shipped(artist)) >= least
 
 
 def test_no_two_concepts_share_a_drawing() -> None:
@@ -60,9 +62,25 @@ def test_no_two_concepts_share_a_drawing() -> None:
         assert len(set(pictures)) == len(pictures), artist
 
 
+def test_black_ink_lies_on_white_paper() -> None:
+    """Else a dark background swallows it."""
+    for picture in shipped("fluent-contrast").rgba:
+        visible = picture[picture[..., 3] == 255][:, :3]
+        assert (visible.max(axis=1) < 64).any() and (visible.min(axis=1) > 192).any()
+        edge = picture[(picture[..., 3] > 64) & (picture[..., 3] < 255)][:, :3]
+        assert edge.min() > 128, "ink without a rim of paper"
+
+
+def test_what_was_refused_is_not_shipped() -> None:
+    for artist, code in build.REFUSED:
+        assert code not in {canonical(drawn) for drawn in shipped(artist).hexcode}
+    for artist, code in build.NAMED:
+        assert code in {canonical(drawn) for drawn in shipped(artist).hexcode}
+
+
 def test_vendors() -> None:
     assert set(VENDOR) == set(ARTISTS) == set(build.SOURCES)
-    assert VENDOR["fluent-flat"] == VENDOR["fluent-gradient"]
+    assert VENDOR["fluent-flat"] == VENDOR["fluent-gradient"] == VENDOR["fluent-contrast"]
 
 
 def test_unknown_artist() -> None:
@@ -101,7 +119,7 @@ def test_notice_credits_everyone() -> None:
         assert source.licence.replace("CC-BY-4.0", "CC-BY 4.0") in notice
     for file in build.PHOTOGRAPHS:
         assert f"  {file.partition('.')[0]} " in notice
-    assert notice.count("rasterised, cropped, resized to 64x64") == 5
+    assert notice.count("rasterised, cropped, resized to 64x64") == 8
 
 
 def test_files_are_small() -> None:

@@ -80,9 +80,15 @@ def tarballs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             icons["old-cat"] = icons.pop("cat")
             aliases = {}
             del icons["hourglass"]
+        if artist == "fxemoji":  # by name: a face, the animal under a name of its own, a Unicode name, a face's alias
+            icons = {"cat": icons["cat"], "catside": icons["cricket"], "blackscissors": icons["scissors"]}
+        if artist == "streamline":  # of two variants the first; the name of another sequence's first character
+            icons = {f"strawberry-{i}": icons[name] for i, name in ((2, "cat"), (1, "strawberry"))} | {
+                "hourglass": icons["hourglass"]
+            }
         files = {
             "icons.json": {"icons": icons, "aliases": aliases, "width": 64, "height": 64},
-            "chars.json": {} if artist in build.BORROW else CODES,
+            "chars.json": {} if artist in (*build.BORROW, *build.BY_NAME) else CODES,
         }
         sources[artist] = pack(folder, source, files)
     monkeypatch.setattr(build, "SOURCES", sources)
@@ -126,6 +132,32 @@ def test_what_is_built(tarballs: Path, tmp_path: Path) -> None:
     # A name the old set does not have, an emoji that came after it, an alias that leads to the old name.
     assert packs["emojione"]["hexcode"].tolist() == ["1F353", "2702-FE0F", "231B"]
     assert packs["noto-v1"]["hexcode"].tolist() == ["1F408", "1F353", "2702-FE0F"]
+    # By name: the table's, then the name in Unicode; a variant's number does not count.
+    assert packs["fxemoji"]["hexcode"].tolist() == ["1F408", "2702-FE0F"]
+    assert np.array_equal(packs["fxemoji"]["rgba"][0], packs["twemoji"]["rgba"][1])
+    assert packs["streamline"]["hexcode"].tolist() == ["1F353", "231B"]
+    assert np.array_equal(packs["streamline"]["rgba"][0], packs["twemoji"]["rgba"][2])
+
+
+def test_a_longer_sequence_is_not_called_by_its_first_character() -> None:
+    assert build.called({"hexcode": "1F408", "label": "cat"}) == ["cat", "CAT"]
+    assert build.called({"hexcode": "2702-FE0F", "label": "scissors"}) == ["scissors", "BLACK SCISSORS"]
+    assert build.called({"hexcode": "1F408-200D-2B1B", "label": "black cat"}) == ["black cat"]
+
+
+def test_no_icon_is_two_concepts(tarballs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "NAMED", {("streamline", "1f408"): "hourglass"})
+    with pytest.raises(InputError, match="streamline's hourglass is both cat and hourglass"):
+        build.build(tmp_path / "out", tarballs, tmp_path / "names.toml")
+
+
+def test_paper_fills_what_the_ink_surrounds_and_a_rim() -> None:
+    ring = '<circle cx="32" cy="32" r="20" fill="none" stroke="#000" stroke-width="4"/>'
+    bare, backed = (build.draw(ring, (0, 0, 64, 64), on_paper) for on_paper in (False, True))
+    assert not bare[32, 32].any() and backed[32, 32].tolist() == [255, 255, 255, 255]
+    row = backed[32]
+    assert row[0].tolist() == [0, 0, 0, 0] and row[1, :3].min() > 200 and row[1, 3] > 200  # margin, rim,
+    assert row[3].tolist() == [0, 0, 0, 255]  # ink
 
 
 def test_drawn_to_the_margin_and_straight_alpha() -> None:

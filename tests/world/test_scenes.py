@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from vlm_history.errors import InputError
 from vlm_history.world import KINDS, World
 from vlm_history.world.grammar import CONVERSE, LANGUAGES
-from vlm_history.world.splits import HELD_OUT_ARTIST, SPLITS, TRAIN_ARTISTS, VALIDATION_ARTIST, pair_split
+from vlm_history.world.scenes import _choose_artist
+from vlm_history.world.splits import (
+    HELD_OUT_ARTIST,
+    SPLITS,
+    TRAIN_ARTISTS,
+    VALIDATION_ARTIST,
+    WIDE_ARTISTS,
+    pair_split,
+)
 
 WORLD = World()
 seeds = st.integers(min_value=0, max_value=2**40)
@@ -28,13 +36,23 @@ def test_a_scene_is_a_value(seed: int, kind: str) -> None:
     assert (scene.image() == WORLD.sample(seed, kind=kind).image()).all()
 
 
-def test_the_same_pixels_on_any_machine() -> None:
-    """The hash was taken once; another machine, NumPy or batch size must meet it."""
-    scenes = [WORLD.sample(seed, split, kind) for seed in range(4) for split in SPLITS for kind in KINDS]
+OTHERS = tuple(split for split in SPLITS if split != "train-wide")
+
+
+@pytest.mark.parametrize(
+    ("some", "expected"),
+    [
+        (OTHERS, "5edf034b17e8bcc520ecf1813b0328181228b7aec1368c36ef86779f73f5bd9c"),
+        (("train-wide",), "195397940120457cd462cb33701327f68fc9e864d135d179e95e91e494fa4fa7"),
+    ],
+    ids=["others", "wide"],
+)
+def test_the_same_pixels_on_any_machine(some: tuple[str, ...], expected: str) -> None:
+    """The hashes were taken once; another machine, NumPy or batch size must meet them."""
+    scenes = [WORLD.sample(seed, split, kind) for seed in range(4) for split in some for kind in KINDS]
     together = WORLD.render(scenes)
     assert (together == np.stack([scene.image() for scene in scenes])).all()
-    digest = hashlib.sha256(together.tobytes()).hexdigest()
-    assert digest == "5edf034b17e8bcc520ecf1813b0328181228b7aec1368c36ef86779f73f5bd9c"
+    assert hashlib.sha256(together.tobytes()).hexdigest() == expected
 
 
 @given(seeds, kinds, st.sampled_from(sorted(SPLITS)))
@@ -142,10 +160,12 @@ def test_errors_say_what_was_expected(call) -> None:  # type: ignore[no-untyped-
         call()
 
 
-def test_training_never_meets_what_is_held_out() -> None:
+@pytest.mark.parametrize(("split", "artists"), [("train", TRAIN_ARTISTS), ("train-wide", WIDE_ARTISTS)])
+def test_training_never_meets_what_is_held_out(split: str, artists: tuple[str, ...]) -> None:
+    assert not {VALIDATION_ARTIST, HELD_OUT_ARTIST} & set(artists)
     for kind in KINDS:
-        for scene in WORLD.scenes(300, seed=3, split="train", kind=kind):
-            assert scene.artist in TRAIN_ARTISTS
+        for scene in WORLD.scenes(300, seed=3, split=split, kind=kind):
+            assert scene.artist in artists
             codes = {t.concept.hexcode for t in scene.things}
             codes |= {q.about[0] for q in scene.questions("en") if q.about[-2:] == ("present", "no")}
             assert all(pair_split(a, b) == "train" for a, b in itertools.combinations(codes, 2))
@@ -156,6 +176,7 @@ def test_training_never_meets_what_is_held_out() -> None:
     [
         ("validation", "validation", set(TRAIN_ARTISTS)),
         ("validation-artist", "validation", {VALIDATION_ARTIST}),
+        ("train-wide", "train", set(WIDE_ARTISTS)),
         ("test", "test", set(TRAIN_ARTISTS)),
         ("test-artist", "test", {HELD_OUT_ARTIST}),
     ],
@@ -165,6 +186,18 @@ def test_each_split_has_its_own_artists_and_pairs(split: str, pairs: str, artist
     assert {s.artist for s in scenes} == artists
     for scene in scenes:
         assert pair_split(*(t.concept.hexcode for t in scene.things)) == pairs
+
+
+def test_artists_who_drew_less_are_seen_less() -> None:
+    drawn = {artist: len(WORLD.drawn_by(artist)) for artist in WIDE_ARTISTS}
+    every = [_choose_artist(drawn, (i + 0.5) / 10_000) for i in range(10_000)]
+    vendors = ["twemoji", "noto", "fxemoji", "streamline"]
+    whole = len(WORLD.concepts) + sum(drawn[artist] for artist in vendors)  # the finishes of fluent are one
+    for artist in vendors:
+        assert every.count(artist) / 10_000 == pytest.approx(drawn[artist] / whole, abs=1e-3)
+    for artist in ("fluent-flat", "fluent-gradient", "fluent-contrast"):
+        assert every.count(artist) / 10_000 == pytest.approx(len(WORLD.concepts) / whole / 3, abs=1e-3)
+    assert _choose_artist(drawn, 1 - 2**-53) == "streamline"
 
 
 def test_pairs_are_split_apart_and_in_the_stated_shares() -> None:

@@ -1,6 +1,6 @@
 """The artwork: what every artist drew of every concept, as 64 x 64 pictures with an alpha channel.
 
-Six finishes by five artists are shipped (see NOTICE for credits and licences). A reader's own pack is read by
+Nine finishes by seven artists are shipped (see NOTICE for credits and licences). A reader's own pack is read by
 `read_pack`, which trusts nothing in the file.
 """
 
@@ -18,9 +18,19 @@ import numpy as np
 from vlm_history.errors import InputError
 from vlm_history.world.concepts import by_hexcode, canonical
 
-ARTISTS = ("twemoji", "noto", "fluent-flat", "fluent-gradient", "emojione", "noto-v1")
+ARTISTS = (
+    "twemoji",
+    "noto",
+    "fluent-flat",
+    "fluent-gradient",
+    "emojione",
+    "noto-v1",
+    "fxemoji",
+    "streamline",
+    "fluent-contrast",
+)
 
-#: Who stands behind a finish: the two Fluent finishes are one drawing, the two Notos are not.
+#: Who stands behind a finish: the three Fluent finishes are one drawing, the two Notos are not.
 VENDOR = {
     "twemoji": "twemoji",
     "noto": "noto",
@@ -28,6 +38,9 @@ VENDOR = {
     "fluent-gradient": "fluent",
     "emojione": "emojione",
     "noto-v1": "noto-v1",
+    "fxemoji": "fxemoji",
+    "streamline": "streamline",
+    "fluent-contrast": "fluent",
 }
 
 #: Height and width of a picture in pixels.

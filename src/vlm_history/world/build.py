@@ -20,6 +20,7 @@ import sys
 import tarfile
 import tempfile
 import tomllib
+import unicodedata
 import zipfile
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -36,6 +37,7 @@ from vlm_history.world.concepts import CATEGORIES, canonical
 HERE = Path(__file__).parent
 SIZE = 64
 MARGIN = 1  # transparent pixels on each side of the longer edge
+RIM = 1  # pixels by which the paper behind black ink is wider than the ink
 
 #: Licences that may not enter the package: share-alike would bind everything built on it.
 FORBIDDEN_LICENCE = re.compile(r"-SA\b|-NC\b|-ND\b|GPL", re.IGNORECASE)
@@ -93,11 +95,136 @@ SOURCES = {
         "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37",
         "Apache-2.0",
     ),
+    "fxemoji": Source(
+        "@iconify-json/fxemoji",
+        "1.2.2",
+        "f3e72b3c59d05e1db03b7e308d55c0d05bd7ba3f625a90da1b79313c12858eef",
+        "Apache-2.0",
+    ),
+    "streamline": Source(
+        "@iconify-json/streamline-emojis",
+        "1.2.4",
+        "5dac87c876b322500989828c5823143e0100d78881627a2e4081a4b897cbfdbc",
+        "CC-BY-4.0",
+    ),
+    "fluent-contrast": Source(
+        "@iconify-json/fluent-emoji-high-contrast",
+        "1.2.6",
+        "0b92d48c90d2200bd499e3cdd09a127ca6a8c8ddefd34c35eb5a1e4994012ae0",
+        "MIT",
+    ),
 }
 #: Those who must have drawn every concept.
 COMPLETE = ("twemoji", "noto", "fluent-flat", "fluent-gradient")
 #: Sets that ship no table from code to icon name, and whose table to borrow: one drawing, same names.
 BORROW = {"fluent-gradient": "fluent-flat", "emojione": "twemoji", "noto-v1": "noto"}
+#: Sets that ship no such table and share their names with none that does: what an emoji is called finds its icon.
+BY_NAME = ("fxemoji", "streamline")
+#: Where the name finds nothing, or not the picture that the other artists draw: (artist, code) -> icon.
+NAMED: dict[tuple[str, str], str] = {
+    (artist, code): name
+    for artist, table in {
+        "fxemoji": {
+            # the animals: a bare name is the face, `side` the whole animal
+            "1f436": "dog",
+            "1f415": "dogside",
+            "1f431": "cat",
+            "1f408": "catside",
+            "1f42f": "tiger",
+            "1f405": "tigerside",
+            "1f437": "pig",
+            "1f416": "pigside",
+            "1f42d": "mouse",
+            "1f401": "mouseside",
+            "1f430": "bunny",
+            "1f407": "bunnyside",
+            "1f432": "dragonhead",
+            "1f409": "dragonside",
+            "1f406": "leopardside",
+            "1f43d": "pigsnout",
+            "1f98a": "foxsmiling",
+            "1f439": "hampster",
+            # names of Mozilla's own
+            "1f332": "evergreen",
+            "1f342": "fallingleaf",
+            "1f343": "leaffluttering",
+            "1f336": "chilipepper",
+            "1f365": "fishcakeswirl",
+            "1f37d": "forkknife",
+            "1f30d": "europeafricaglobe",
+            "1f3d4": "snowmountains",
+            "1f685": "highspeedtrainbulletnose",
+            "1f3ce": "racecar",
+            "1f570": "manltepiececlock",
+            "1f552": "clock3oclock",
+            "2600": "sunrays",
+            "1f327": "raincloud",
+            "1f328": "snowcloud",
+            "1f329": "stormcloud",
+            "26f1": "beachumbrella",
+            "26a1": "bolt",
+            "2603": "snowmanwithoutsnow",
+            "1f30a": "wave",
+            "1f380": "bow",
+            "1f381": "present",
+            "1f3be": "tennisball",
+            "1f004": "mahjong",
+            "1f454": "tie",
+            "1f455": "mansshirt",
+            "1f45a": "womansshirt",
+            "1f45b": "pinkwallet",
+            "1f45d": "makeupbag",
+            "1f45e": "mensshoe",
+            "1f45f": "mensrunner",
+            "1f460": "heels",
+            "1f461": "sandals",
+            "1f462": "boot",
+            "1f48e": "gem",
+            "1f50a": "speaker3soundwaves",
+            "1f399": "studiomic",
+            "1f4f1": "cellphone",
+            "1f4de": "telephonereceiver2",
+            "1f4be": "floppydisk2",
+            "1f4f9": "handheldvideocamera",
+            "1f4fc": "videocasette",
+            "1f50d": "leftmagnifyingglass",
+            "1f4d4": "notebookdecorativecover",
+            "1f4eb": "closedmailboxraised",
+            "1f5f3": "ballottboxwithballott",
+            "1f58a": "lowerleftpen",
+            "1f4c8": "chartupwardstrend",
+            "1f4c9": "chartdownwardstrend",
+            # the name leads to another picture: a face in sunglasses, a piano, a crane, a folded umbrella, a tower
+            "1f576": "darksunglasses",
+            "2328": "wiredkeyboard",
+            "1f6a7": "constructionsign",
+            "1f3d7": "construction",
+            "1f302": "umbrella",
+            "2602": "umbrellawithraindrops",
+            "1f4bb": "oldpersonalcomputer",
+            "1f5a5": "personalcomputer",
+        },
+        "streamline": {
+            # of several drawings, the one without a face of its own, and the one nearest to the other artists'
+            "1f98a": "fox-face-2",
+            "1f348": "melon-2",
+            "1f349": "watermelon-2",
+            "1f354": "hamburger-2",
+            "1f370": "shortcake-2",
+            "2615": "hot-beverage-2",
+            # names of its own, or of a neighbouring emoji that it draws alike
+            "1f42b": "camel",
+            "1f40b": "spouting-whale",
+            "1f3e0": "house-with-garden",
+            "1f3b2": "game-dice",
+            "1f392": "school-backpack",
+            "1f4eb": "open-mailbox-with-raised-flag",
+        },
+    }.items()
+    for code, name in table.items()
+}
+#: Sets in black ink with nothing between the lines, which a dark background would swallow: white paper goes behind.
+ON_PAPER = ("fluent-contrast",)
 #: The last Emoji version that a discontinued set drew. A later concept that finds its name there has found
 #: something else (`cricket` is the game in both, and the insect came a version later).
 LAST_VERSION = {"emojione": 4, "noto-v1": 4}
@@ -107,6 +234,21 @@ REFUSED: dict[tuple[str, str], str] = {
     ("noto-v1", "1f52b"): "a revolver; the others draw a water gun",
     ("noto-v1", "26f0"): "the same drawing as its snowy mountain",
     ("noto-v1", "1f4bb"): "a desktop computer; the others draw a laptop",
+    ("fxemoji", "1f52b"): "a revolver; the others draw a water gun",
+    ("fxemoji", "1f3c0"): "a ball over its hoop; the others draw the ball alone",
+    ("fxemoji", "1f3b2"): "a domino; the others draw a die",
+    ("fxemoji", "1fa9f"): "a window on a screen",
+    ("fxemoji", "1f411"): "as horned as its ram",
+    ("streamline", "1f52b"): "a revolver; the others draw a water gun",
+    ("streamline", "1f983"): "the flag of Turkey",
+    ("streamline", "1f411"): "as horned as its ram",
+    ("streamline", "1f341"): "a leaf of hemp, to look at",
+    ("streamline", "1f3a7"): "an earbud; the others draw headphones",
+    ("fluent-contrast", "1f34f"): "black ink shows no green",
+    ("fluent-contrast", "1f4d5"): "black ink shows no red",
+    ("fluent-contrast", "1f4d7"): "black ink shows no green",
+    ("fluent-contrast", "1f4d8"): "black ink shows no blue",
+    ("fluent-contrast", "1f4d9"): "black ink shows no orange",
 }
 
 
@@ -170,11 +312,31 @@ class IconSet:
         parent = self.alias(name) or name
         return [name, parent, *sorted(other for other in self.aliases if self.alias(other) == parent)]
 
+    @functools.cached_property
+    def plain(self) -> dict[str, str]:
+        """Names by their letters alone; of the variants `-1`, `-2`, ... of a drawing the first."""
+        first = {letters(name.removesuffix("-1")): name for name in (*self.icons, *self.aliases) if name in self}
+        return first | {letters(name): name for name in self.icons}
+
     def body(self, name: str) -> tuple[str, tuple[float, float, float, float]]:
         """SVG content of an icon and its view box (left, top, width, height)."""
         icon = self.icons.get(name) or self.icons[self.alias(name) or name]
         box = (icon.get("left", 0), icon.get("top", 0), icon.get("width", self.width), icon.get("height", self.height))
         return icon["body"], box
+
+
+def letters(name: str) -> str:
+    """What is left of a name for comparing: lower-case letters and digits."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def called(entry: dict[str, Any]) -> list[str]:
+    """What an emojibase entry is called: its label, then the name in Unicode if it is one character.
+
+    The first character of a longer sequence names something else: a black cat begins with a cat.
+    """
+    code = canonical(entry["hexcode"])
+    return [entry["label"]] if "-" in code else [entry["label"], unicodedata.name(chr(int(code, 16)), "")]
 
 
 def find(artist: str, sets: dict[str, IconSet], entry: dict[str, Any]) -> str | None:
@@ -184,6 +346,11 @@ def find(artist: str, sets: dict[str, IconSet], entry: dict[str, Any]) -> str | 
         return None
     if own.chars:
         name = own.chars.get(code)
+        return name if name is not None and name in own else None
+    if artist in BY_NAME:
+        name = NAMED.get((artist, code)) or next(
+            (own.plain[plain] for plain in map(letters, called(entry)) if plain in own.plain), None
+        )
         return name if name is not None and name in own else None
     lender = sets.get(BORROW[artist])
     if lender is None or code not in lender.chars:
@@ -213,8 +380,9 @@ def render(body: str, box: tuple[float, float, float, float], size: int) -> np.n
     return rgba
 
 
-def draw(body: str, box: tuple[float, float, float, float]) -> np.ndarray:
+def draw(body: str, box: tuple[float, float, float, float], on_paper: bool = False) -> np.ndarray:
     """An icon cropped to what is visible of it, aspect kept, centred with a margin: uint8 (64, 64, 4)."""
+    margin = MARGIN + RIM * on_paper
     left, top, width, height = box
     fine = 128
     side = max(width, height)
@@ -226,12 +394,31 @@ def draw(body: str, box: tuple[float, float, float, float]) -> np.ndarray:
     scale = side / fine
     top, bottom = square[1] + rows[0] * scale, square[1] + (rows[-1] + 1) * scale
     left, right = square[0] + columns[0] * scale, square[0] + (columns[-1] + 1) * scale
-    side = max(bottom - top, right - left) * SIZE / (SIZE - 2 * MARGIN)
+    side = max(bottom - top, right - left) * SIZE / (SIZE - 2 * margin)
     x, y = (left + right - side) / 2, (top + bottom - side) / 2
-    return render(body, (round(x, 4), round(y, 4), round(side, 4), round(side, 4)), SIZE)
+    square = (round(x, 4), round(y, 4), round(side, 4), round(side, 4))
+    picture = render(body, square, SIZE)
+    return lay_on_paper(picture, render(body, square, 4 * SIZE)[..., 3]) if on_paper else picture
 
 
-def draw_all(icons: list[tuple[str, tuple[float, float, float, float]]]) -> np.ndarray:
+def lay_on_paper(ink: np.ndarray, outline: np.ndarray) -> np.ndarray:
+    """Ink on white paper that is cut out around it, a rim wide, and has no holes: uint8 (64, 64, 4).
+
+    Args:
+        ink: the drawing, uint8 (64, 64, 4).
+        outline: its alpha in four times the resolution, uint8 (256, 256).
+    """
+    from skimage.morphology import dilation, disk, flood
+
+    cut = ~flood(dilation(outline >= 128, disk(4 * RIM)), (0, 0), connectivity=1)  # all but what is outside
+    paper = Image.new("RGBA", (SIZE, SIZE), "white")
+    paper.putalpha(Image.fromarray(cut.astype(np.uint8) * 255).resize((SIZE, SIZE), Image.Resampling.BOX))
+    rgba = np.array(Image.alpha_composite(paper, Image.fromarray(ink)))
+    rgba[rgba[..., 3] == 0] = 0
+    return rgba
+
+
+def draw_all(icons: list[tuple[str, tuple[float, float, float, float], bool]]) -> np.ndarray:
     """All icons in their order, on every core where there are many: uint8 (N, 64, 64, 4)."""
     if len(icons) < 64:
         return np.stack([draw(*icon) for icon in icons])
@@ -239,7 +426,7 @@ def draw_all(icons: list[tuple[str, tuple[float, float, float, float]]]) -> np.n
         return np.stack(list(pool.map(_draw, icons, chunksize=16)))
 
 
-def _draw(icon: tuple[str, tuple[float, float, float, float]]) -> np.ndarray:
+def _draw(icon: tuple[str, tuple[float, float, float, float], bool]) -> np.ndarray:
     return draw(*icon)
 
 
@@ -467,10 +654,14 @@ def build(
     packs: dict[str, dict[str, np.ndarray]] = {}
     for artist, icons in sets.items():
         bodies, codes = [], []
+        taken: dict[str, str] = {}
         for concept in table["concepts"]:
             name = find(artist, sets, entries[concept["hexcode"]])
             if name is not None:
-                bodies.append(icons.body(name))
+                if name in taken:
+                    raise InputError(f"{artist}'s {name} is both {taken[name]} and {concept['en']}; name or refuse one")
+                taken[name] = concept["en"]
+                bodies.append((*icons.body(name), artist in ON_PAPER))
                 codes.append(concept["hexcode"])
             elif artist in COMPLETE:
                 raise InputError(f"{artist} has no picture of {concept['hexcode']} ({concept['en']})")

@@ -6,9 +6,11 @@ that Python promises to keep), so the same seed is the same scene, and the same 
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -233,7 +235,7 @@ class World:
         artists = self._artists(split)
         draw = Random(f"{split}/{kind}/{int(seed)}").random
         kind = kind or KINDS[int(draw() * len(KINDS))]
-        artist = _choose_artist(artists, draw())
+        artist = _choose_artist({one: len(self.drawn_by(one)) for one in artists}, draw())
         pool = self.drawn_by(artist)
         wanted = {"one": 1, "pair": 2, "count": 1, "size": 1 + int(draw() * 2), "many": 3 + int(draw() * 2)}[kind]
         chosen = self._choose(pool, wanted, splits.SPLITS[split][0], draw, counted=kind == "count")
@@ -371,15 +373,24 @@ class _Draw(Protocol):  # the type of Random.random
     def __call__(self) -> float: ...
 
 
-def _choose_artist(artists: Sequence[str], lot: float) -> str:
-    """One artist, each *vendor* as likely as the next: the two finishes of fluent are one drawing."""
+def _choose_artist(drawn: dict[str, int], lot: float) -> str:
+    """One artist, each *vendor* by the share of concepts that it drew: the finishes of fluent are one drawing.
+
+    Args:
+        drawn: artist -> how many concepts.
+        lot: from 0 to 1.
+    """
     vendors: dict[str, list[str]] = {}
-    for artist in artists:
+    for artist in drawn:
         vendors.setdefault(VENDOR.get(artist, artist), []).append(artist)
     groups = list(vendors.values())
-    place = lot * len(groups)
-    group = groups[int(place)]
-    return group[int((place - int(place)) * len(group))]
+    most = max(drawn.values())
+    shares = [max(drawn[artist] for artist in group) / most for group in groups]  # 1 for who drew the most
+    ends = list(accumulate(shares))
+    place = lot * ends[-1]
+    which = bisect(ends[:-1], place)
+    group, share = groups[which], shares[which]
+    return group[min(int((place - (ends[which] - share)) / share * len(group)), len(group) - 1)]
 
 
 def _centres(sizes: list[int], relation: str | None, draw: _Draw) -> list[tuple[int, int]]:
