@@ -24,6 +24,7 @@ import torch
 from PIL import Image
 from torch import nn
 from transformers import CLIPModel
+from transformers.utils import logging
 
 import vlm_history as vlm
 from vlm_history import bench, plots
@@ -45,6 +46,7 @@ from vlm_history.world.concepts import CATEGORIES
 from vlm_history.world.splits import HELD_OUT_ARTIST, SPLITS, TRAIN_ARTISTS
 
 torch.manual_seed(0)
+logging.disable_progress_bar()
 reader = plots.language()
 languages = {"ko": say(ko="한국어", en="Korean"), "en": say(ko="영어", en="English")}
 
@@ -79,7 +81,7 @@ plots.values(
     names=len(world.concepts),
     width=model.config.width,
     tokens=model.config.text.vocabulary,
-    scale=float(model.scale()),
+    scale=float(model.scale().detach()),
     images=card["images"],
     minutes=round(card["seconds"] / 60),
     hardware=card["hardware"],
@@ -215,7 +217,7 @@ korean, english = (
 )
 nearest = (korean @ english.T).argmax(1)
 translated = float((nearest == torch.arange(len(nearest))).float().mean())
-for name in ("고양이", "우산", "기차", "버섯"):
+for name in ("고양이", "우산", "기타", "사과"):
     place = world.concept(name).index
     print(name, "→", world.concepts[nearest[place]].en)
 
@@ -231,15 +233,16 @@ vectors = model.encode_image(world.render(looks))
 truth = torch.tensor([scene.things[0].concept.index for scene in looks])
 
 
-def right_with(prompts, language):
-    names = model.encode_names([called(concept, language) for concept in world.concepts], prompts)
+def right_with(names):
     return float(((vectors @ names.T).argmax(1) == truth).float().mean())
 
 
 rows, best = [], {}
 for language, prompts in asking.items():
-    scores = {prompt: right_with([prompt], language) for prompt in prompts}
-    together = right_with(prompts, language)
+    every_name = [called(concept, language) for concept in world.concepts]
+    said = [model.encode_names(every_name, [prompt]) for prompt in prompts]
+    together = right_with(nn.functional.normalize(sum(said), dim=1))  # as `encode_names` does with several
+    scores = dict(zip(prompts, map(right_with, said), strict=True))
     rows += [[f"{languages[language]}: {prompt}", f"{score:.1%}"] for prompt, score in scores.items()]
     rows.append([f"{languages[language]}: {say(ko='모두 함께', en='all together')}", f"{together:.1%}"])
     best |= {f"bare_{language}": scores["{}"], f"together_{language}": together}

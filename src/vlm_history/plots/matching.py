@@ -95,7 +95,7 @@ def two_towers(
         tokens = say(ko="토큰", en="tokens")
         inside = f"{text}\n{sized(shapes['tokens'])} {tokens} → {states}"
         _box(whole, theme, ((left + right) / 2, 4.2), (right - left, 0.82), inside, colour)
-        whole.text(right, 3.36, sized(shapes["text"]), color=theme.muted, fontsize=9.5, ha="right", va="center")
+        whole.text(left + 0.02, 3.43, sized(shapes["text"]), color=theme.muted, fontsize=9.5, va="center")
 
         matrix = figure.add_axes((left / width, bottom / height, (right - left) / width, (top - bottom) / height))
         _cells(matrix, cosines, theme, era, [(i, i) for i in range(n)], 11)
