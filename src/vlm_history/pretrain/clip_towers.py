@@ -174,7 +174,7 @@ class AttentionPool(nn.Module):
     def forward(self, grid: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "batch width"]:
         """Grid -> image vectors; a grid of another size than there are positions for gets averages of them."""
         places = grid.flatten(2).transpose(1, 2)
-        positions = self.positions
+        positions: Tensor = self.positions
         if places.shape[1] != len(positions) - 1:
             side = math.isqrt(len(positions) - 1)
             laid = positions[1:].T.unflatten(1, (side, side))
