@@ -605,11 +605,13 @@ plots.show(
 )
 
 # %% name="negatives"
+plain = pairing.NEGATIVES[True].stages[0]
+offered = len(pairing.asked(plain.corner, "validation", plain.looks)["retrieval"])
 learned = {told: pairer(recipe) for told, recipe in pairing.NEGATIVES.items()}
 panels = {}
 for what, title in (
     ("binding", say(ko="글 둘 가운데 맞는 것", en="of two captions the true one")),
-    ("retrieval", say(ko="글 128개 가운데 맞는 것", en="of 128 captions its own")),
+    ("retrieval", say(ko=f"글 {offered}개 가운데 제 것", en=f"of {offered} captions its own")),
 ):
     panels[title] = []
     for told, label in (
@@ -633,16 +635,16 @@ plots.show(
 LOOKS = 150
 
 
-def tested_on(clip):
+def tested_on(clip, corner):
     """What a small CLIP gets right of test scenes: value, low, high."""
     found = {}
-    for what, each in pairing.marks(clip, "test", LOOKS).items():
+    for what, each in pairing.marks(clip, corner, "test", LOOKS).items():
         each = np.array(each)
         found[what] = (each.mean(), *metrics.bootstrap(lambda chosen, e=each: float(e[chosen].mean()), len(each)))
     return found
 
 
-tests = {told: tested_on(clip) for told, (clip, _) in learned.items()}
+tests = {told: tested_on(clip, pairing.PLAIN) for told, (clip, _) in learned.items()}
 columns = {
     "naming": say(ko="이름", en="names"),
     "retrieval": say(ko="글 찾기", en="captions found"),
@@ -669,13 +671,20 @@ plots.table(
         en=f"Test pairs, up to {LOOKS} scenes; 95 % intervals in brackets",
     ),
     numbers={
-        f"{what}_{'with' if told else 'without'}": found[what][0] for told, found in tests.items() for what in columns
+        "things": plain.corner.things,
+        "steps": plain.steps,
+        **{
+            f"{what}_{'with' if told else 'without'}": found[what][0]
+            for told, found in tests.items()
+            for what in columns
+        },
     },
 )
 
 # %% name="scaling"
+corner = pairing.SCALING["among"][64].stages[0].corner
 small = {what: {size: pairer(recipe)[0] for size, recipe in sizes.items()} for what, sizes in pairing.SCALING.items()}
-scaled = {what: {size: tested_on(clip) for size, clip in clips.items()} for what, clips in small.items()}
+scaled = {what: {size: tested_on(clip, corner) for size, clip in clips.items()} for what, clips in small.items()}
 titles_scaled = {
     "among": say(ko="몇 짝 가운데서 고르나", en="pairs to tell apart"),
     "number": say(ko="서로 다른 짝", en="different pairs to learn from"),
@@ -700,16 +709,17 @@ rows = [
     for what, sizes in scaled.items()
     for size, found in sizes.items()
 ]
-largest = next(iter(pairing.SCALING["among"].values())).stages[0]
+largest = pairing.SCALING["among"][64].stages[0]
 plots.table(
     ["", say(ko="매개변수", en="parameters"), *columns.values()],
     rows,
     caption=say(ko="작은 CLIP 일곱", en="Seven small CLIPs"),
     numbers={
-        "things": pairing.THINGS,
+        "things": corner.things,
+        "pairs": len(pairing.asked(corner, "test", LOOKS)["retrieval"]),
         "steps": largest.steps,
         "batch": largest.batch_size,
-        "chance": 1 / LOOKS,
+        "chance": 1 / len(pairing.asked(corner, "test", LOOKS)["retrieval"]),
         **{
             f"{what}_{size}_{metric}": found[metric][0]
             for what, sizes in scaled.items()

@@ -10,7 +10,22 @@ from vlm_history import checkpoints
 from vlm_history.pretrain.clip import CLIP
 from vlm_history.pretrain.contrastive import contrastive_loss
 from vlm_history.training.experiments import pairing
-from vlm_history.training.experiments.pairing import NEGATIVES, SCALING, Apart, Pairing, album, draw, marks, things
+from vlm_history.training.experiments.pairing import (
+    NEGATIVES,
+    PLAIN,
+    SCALING,
+    Apart,
+    Corner,
+    Pairing,
+    album,
+    asked,
+    draw,
+    false_of,
+    marks,
+    shown,
+    things,
+    true_of,
+)
 from vlm_history.training.loop import train
 from vlm_history.training.recipes.clip import tokenizer
 from vlm_history.training.scenes import world
@@ -25,46 +40,62 @@ def stage_of(recipe: object) -> Pairing:
     return stage
 
 
-SMALL = replace(stage_of(NEGATIVES[True]), number=60, batch_size=16, among=16, looks=6)
+CORNER = Corner(things=30, alone=0.4, style=None)
+SMALL = replace(stage_of(NEGATIVES[True]), number=60, batch_size=16, among=16, looks=6, corner=CORNER)
 
 
 def test_scenes_keep_to_their_split() -> None:
-    assert len(set(things())) == pairing.THINGS
+    some = things(CORNER.things)
+    assert len(set(some)) == CORNER.things
     for split in ("train", "validation", "validation-artist"):
         for seed in range(40):
-            scene = draw(seed, split, alone=0.4)
-            assert scene == draw(seed, split, alone=0.4) and scene.artist in SPLITS[split][1]
-            shown = [thing.concept for thing in scene.things]
-            assert set(shown) <= set(things())
-            if len(shown) == 2:
-                assert pair_split(*(c.hexcode for c in shown)) == SPLITS[split][0]
-    assert len({pairing.shown(scene) for scene in pairing.unlike("validation", 50)}) == 50
+            scene = draw(CORNER, seed, split, alone=0.4)
+            assert scene == draw(CORNER, seed, split, alone=0.4) and scene.artist in SPLITS[split][1]
+            concepts = [thing.concept for thing in scene.things]
+            assert set(concepts) <= set(some)
+            if len(concepts) == 2:
+                assert pair_split(*(c.hexcode for c in concepts)) == SPLITS[split][0]
+    found = asked(CORNER, "validation", 12)
+    assert {len(scene.things) for scene in found["naming"]} == {1}
+    assert {len(scene.things) for scene in found["binding"] + found["retrieval"]} == {2}
+    assert len({shown(scene) for scene in found["retrieval"]}) == len(found["retrieval"]) == 12
+
+
+def test_one_style_is_one_sentence() -> None:
+    for seed in range(8):
+        scene = draw(PLAIN, seed, "train", alone=0.0)
+        for language in LANGUAGES:
+            true, false = true_of(PLAIN, scene, language), false_of(PLAIN, scene, language)
+            assert true == scene.captions(language)[0] and false == scene.negatives(language)[0] != true
+            assert true_of(CORNER, scene, language) in scene.captions(language)
+    assert false_of(PLAIN, draw(PLAIN, 0, "train", alone=1.0), "ko") == ""
 
 
 def test_ways_differ_in_one_number_and_share_the_largest() -> None:
-    largest = {recipes[max(recipes)].hash for recipes in SCALING.values()}
-    assert largest == {NEGATIVES[False].hash} and NEGATIVES[True].hash not in largest
-    plain = {"among": 64, "number": 4000, "width": 64}
+    largest = {recipes[max(recipes)].hash: recipes[max(recipes)] for recipes in SCALING.values()}
+    assert len(largest) == 1
+    plain = stage_of(next(iter(largest.values())))
     for what, recipes in SCALING.items():
         for size, recipe in recipes.items():
             assert getattr(stage_of(recipe), what) == size
-            assert replace(stage_of(recipe), **{what: plain[what]}) == stage_of(NEGATIVES[False])
+            assert replace(stage_of(recipe), **{what: getattr(plain, what)}) == plain
+    assert replace(stage_of(NEGATIVES[True]), negatives=False) == stage_of(NEGATIVES[False])
 
 
 def test_batches_hold_what_the_album_holds() -> None:
-    whole, words = album(60, SMALL.alone), tokenizer()
+    whole, words = album(CORNER, 60), tokenizer()
     batch = SMALL.batch(3, 5, range(16))
     assert torch.equal(SMALL.batch(3, 5, range(4, 9))["lies"], batch["lies"][4:9])
     rows = [next(i for i in range(60) if torch.equal(whole.pixels[i], picture)) for picture in batch["pixels"]]
     assert len({whole.shown[row] for row in rows}) == 16
     for row, said, lies in zip(rows, batch["tokens"], batch["lies"], strict=True):
-        scene = draw(row, "train", SMALL.alone)
+        scene = draw(CORNER, row, "train", CORNER.alone)
         for language, text, lie in zip(LANGUAGES, said.tolist(), lies.tolist(), strict=True):
             concept = scene.things[0].concept
             true = [*scene.captions(language), concept.ko, concept.en]
             assert words.decode([i for i in text if i][1:-1]) in true
             assert (words.decode([i for i in lie if i][1:-1]) in scene.negatives(language)) == (scene.kind == "pair")
-    assert torch.equal(album(30, SMALL.alone).pixels, whole.pixels[:30]), "a smaller album begins a larger one"
+    assert torch.equal(album(CORNER, 30).pixels, whole.pixels[:30]), "a smaller album begins a larger one"
 
 
 def test_each_is_told_apart_from_so_many() -> None:
@@ -89,7 +120,7 @@ class Knows:
 
     def __init__(self) -> None:
         self.rows: dict[object, int] = {}
-        self.single = {name: Fact("one", (Mention(c.hexcode),)) for c in things() for name in (c.ko, c.en)}
+        self.single = {name: Fact("one", (Mention(c.hexcode),)) for c in things(CORNER.things) for name in (c.ko, c.en)}
 
     def vectors(self, facts: list[object]) -> torch.Tensor:
         return torch.eye(400)[[self.rows.setdefault(fact, len(self.rows)) for fact in facts]]
@@ -103,8 +134,8 @@ class Knows:
 
 
 def test_marks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairing, "pixels", lambda scenes: scenes)
-    right = marks(Knows(), "validation", 12)  # type: ignore[arg-type]
+    monkeypatch.setattr(pairing, "looked_at", asked)
+    right = marks(Knows(), CORNER, "validation", 12)  # type: ignore[arg-type]
     assert right == {"naming": [1.0] * 12, "retrieval": [1.0] * 12, "binding": [1.0] * 12}
 
 
@@ -112,6 +143,6 @@ def test_it_trains(tmp_path: Path) -> None:
     stage = replace(SMALL, steps=12, evaluate_every=6, warmup=2)
     train(replace(NEGATIVES[True], stages=(stage,)), tmp_path / "out", workers=0, progress_bar=False)
     model = checkpoints.load(CLIP, tmp_path / "out")
-    assert {name: len(right) for name, right in marks(model, "validation", 5).items()} == {
+    assert {name: len(right) for name, right in marks(model, CORNER, "validation", 5).items()} == {
         "naming": 5, "retrieval": 5, "binding": 5,
     }  # fmt: skip

@@ -33,44 +33,70 @@ from vlm_history.world.grammar import LANGUAGES, RELATIONS
 from vlm_history.world.scenes import Scene
 from vlm_history.world.splits import SPLITS, VALIDATION_ARTIST, pair_split
 
-THINGS = 60
 SIDE = 32
 
 
+@dataclass(frozen=True)
+class Corner:
+    """A corner of the world, small enough for a minute.
+
+    Attributes:
+        things: how many there are.
+        alone: share of pictures that show one of them; the others show two and a relation.
+        style: which paraphrase is read; None: any.
+    """
+
+    things: int
+    alone: float
+    style: int | None
+
+
 @cache
-def things() -> tuple[Concept, ...]:
-    """The things of this experiment, of all kinds; every artist whom it shows drew all of them."""
+def things(number: int) -> tuple[Concept, ...]:
+    """So many things, of all kinds; every artist whom this experiment shows drew all of them."""
     artists = (*SPLITS["train"][1], VALIDATION_ARTIST)
     drawn = [c for c in world().concepts if all(c in world().drawn_by(artist) for artist in artists)]
-    return tuple(drawn[i * len(drawn) // THINGS] for i in range(THINGS))
+    return tuple(drawn[i * len(drawn) // number] for i in range(number))
 
 
 @cache
-def pairs(split: str) -> tuple[tuple[Concept, Concept], ...]:
+def pairs(number: int, split: str) -> tuple[tuple[Concept, Concept], ...]:
     """Pairs of these things that belong to a split, both ways round."""
-    which = SPLITS[split][0]
-    return tuple((a, b) for a in things() for b in things() if a != b and pair_split(a.hexcode, b.hexcode) == which)
+    which, some = SPLITS[split][0], things(number)
+    return tuple((a, b) for a in some for b in some if a != b and pair_split(a.hexcode, b.hexcode) == which)
 
 
-def draw(seed: int, split: str, alone: float) -> Scene:
+def draw(corner: Corner, seed: int, split: str, alone: float) -> Scene:
     """A scene of one or two of the things by an artist of a split: a function of its arguments alone.
 
     Args:
+        corner: where it lies.
         seed: any integer.
         split: whose pairs and artists.
-        alone: share of scenes that show one thing; the others show two and a relation.
+        alone: share of scenes that show one thing.
     """
     lot = Random(f"pairing/{split}/{seed}").random
     artist = SPLITS[split][1][int(lot() * len(SPLITS[split][1]))]
     if lot() < alone:
-        return world().scene(things()[int(lot() * THINGS)].en, artist=artist, seed=seed)
-    first, second = pairs(split)[int(lot() * len(pairs(split)))]
+        return world().scene(things(corner.things)[int(lot() * corner.things)].en, artist=artist, seed=seed)
+    every = pairs(corner.things, split)
+    first, second = every[int(lot() * len(every))]
     return world().scene(first.en, second.en, relation=RELATIONS[int(lot() * 4)], artist=artist, seed=seed)
 
 
 def shown(scene: Scene) -> tuple[str, ...]:
     """The things of a scene, whatever their places."""
     return tuple(sorted(thing.concept.hexcode for thing in scene.things))
+
+
+def true_of(corner: Corner, scene: Scene, language: str) -> str:
+    """A text of a scene; half of the time, of a single thing, its name."""
+    return told(scene, language) if scene.kind == "one" else scene.caption(language, corner.style)
+
+
+def false_of(corner: Corner, scene: Scene, language: str) -> str:
+    """The same with its things exchanged; nothing, where there are no two."""
+    return denied(scene, language) if corner.style is None else (scene.negatives(language) or [""])[corner.style]
 
 
 def pixels(scenes: list[Scene]) -> Tensor:
@@ -89,11 +115,11 @@ class Album:
 
 
 @cache
-def album(number: int, alone: float) -> Album:
+def album(corner: Corner, number: int) -> Album:
     """The first `number` training scenes; a smaller album is the beginning of a larger one."""
-    scenes = [draw(seed, "train", alone) for seed in range(number)]
+    scenes = [draw(corner, seed, "train", corner.alone) for seed in range(number)]
     pictures = torch.cat([pixels(scenes[start : start + 500]) for start in range(0, number, 500)])
-    texts, lies = (read([[say(s, x) for x in LANGUAGES] for s in scenes]) for say in (told, denied))
+    texts, lies = (read([[say(corner, s, x) for x in LANGUAGES] for s in scenes]) for say in (true_of, false_of))
     return Album(pictures, texts, lies, tuple(map(shown, scenes)))
 
 
@@ -134,29 +160,31 @@ class Pairing(Stage):
         among: pairs that each is told apart from, itself included.
         number: different pairs to learn from.
         width: of text and vectors; twice that of the CNN's first block, whose other widths stay.
+        heads: of the attention that pools the CNN's grid.
         negatives: whether false captions stand among the wrong ones.
-        alone: share of pictures of one thing.
+        corner: of the world.
         looks: validation scenes of each kind.
     """
 
     among: int = 64
     number: int = 4000
     width: int = 64
+    heads: int = 1
     negatives: bool = False
-    alone: float = 0.4
+    corner: Corner = Corner(things=60, alone=0.4, style=None)
     looks: int = 128
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A new CLIP, a small one."""
         words, width = tokenizer(), self.width
-        image = CNNConfig(16, (width // 2, 64), width, image_size=SIDE)
+        image = CNNConfig(16, (width // 2, 64 * self.heads), width, image_size=SIDE)
         text = TextConfig(len(words), length=64, width=width, depth=2, heads=max(1, width // 32))
         config = CLIPConfig(image, text, width, quick_gelu=False, prompts=(("{}",), ("{}",)))
         return Apart(CLIP(config, words), self.among)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Pairs of the album, no two of which show the same things."""
-        whole, lot = album(self.number, self.alone), Random(f"batch/{seed}/{index}")
+        whole, lot = album(self.corner, self.number), Random(f"batch/{seed}/{index}")
         chosen: dict[tuple[str, ...], int] = {}
         while len(chosen) < self.batch_size:
             row = int(lot.random() * self.number)
@@ -170,7 +198,8 @@ class Pairing(Stage):
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """See `marks`, on validation scenes."""
         assert isinstance(module, Apart)
-        return {name: sum(right) / len(right) for name, right in marks(module.model, "validation", self.looks).items()}
+        right = marks(module.model, self.corner, "validation", self.looks)
+        return {name: sum(verdicts) / len(verdicts) for name, verdicts in right.items()}
 
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the CLIP."""
@@ -179,60 +208,64 @@ class Pairing(Stage):
 
 
 @cache
-def asked(split: str, looks: int) -> tuple[list[Scene], Tensor, list[Scene], Tensor]:
-    """Scenes that every way is asked about, and their pixels: single things, and pairs that are unlike each other."""
-    ones, twos = [draw(seed, split, alone=1.0) for seed in range(looks)], unlike(split, looks)
-    return ones, pixels(ones), twos, pixels(twos)
+def asked(corner: Corner, split: str, looks: int) -> dict[str, list[Scene]]:
+    """Scenes that every way is asked about: single things, pairs, and pairs that are unlike each other."""
+    unlike: dict[tuple[str, ...], Scene] = {}
+    twos = [draw(corner, seed, split, alone=0.0) for seed in range(20 * looks)]
+    for scene in twos:
+        if len(unlike) < looks:
+            unlike.setdefault(shown(scene), scene)
+    ones = [draw(corner, seed, split, alone=1.0) for seed in range(looks)]
+    return {"naming": ones, "binding": twos[:looks], "retrieval": list(unlike.values())}
 
 
-def unlike(split: str, looks: int) -> list[Scene]:
-    """Pairs of a split, no two of which show the same things."""
-    found: dict[tuple[str, ...], Scene] = {}
-    for seed in range(20 * looks):
-        scene = draw(seed, split, alone=0.0)
-        found.setdefault(shown(scene), scene)
-        if len(found) == looks:
-            break
-    return list(found.values())
+@cache
+def looked_at(corner: Corner, split: str, looks: int) -> dict[str, Tensor]:
+    """The pixels of `asked`."""
+    return {name: pixels(scenes) for name, scenes in asked(corner, split, looks).items()}
 
 
 @torch.no_grad()
-def marks(model: CLIP, split: str, looks: int) -> dict[str, list[float]]:
+def marks(model: CLIP, corner: Corner, split: str, looks: int) -> dict[str, list[float]]:
     """What a CLIP gets right on scenes of a split, one number from 0 to 1 a scene, the mean of both languages.
 
     Args:
         model: one that `Pairing` made.
+        corner: of the world, where it learned.
         split: of `SPLITS`.
-        looks: scenes of each kind; of pairs, as many as there are.
+        looks: scenes of each kind; of pairs that are unlike each other, as many as there are.
 
     Returns:
-        "naming": one thing, among all names; "retrieval": among so many captions, the picture's own; "binding": of its
-        caption and a false one of the same words, the true one.
+        "naming": one thing, among all names; "retrieval": among the texts of all pairs, the picture's own; "binding":
+        of its text and a false one of the same words, the true one.
     """
-    ones, pixels_of_ones, twos, pixels_of_twos = asked(split, looks)
-    of_ones, of_twos = model.encode_image(pixels_of_ones), model.encode_image(pixels_of_twos)
-    right: dict[str, list[float]] = {}
+    scenes = asked(corner, split, looks)
+    seen = {name: model.encode_image(pictures) for name, pictures in looked_at(corner, split, looks).items()}
+    right = {name: [0.0] * len(some) for name, some in scenes.items()}
     for language in LANGUAGES:
-        names = model.encode_text([thing.ko if language == "ko" else thing.en for thing in things()])
-        texts = model.encode_text([scene.caption(language) for scene in twos])
-        lies = model.encode_text([denied(scene, language) for scene in twos])
-        first = [found[0][0] for found in nearest(of_ones, names, 1)]
-        own = [found[0][0] for found in nearest(of_twos, texts, 1)]
-        truer = (of_twos * texts).sum(1) > (of_twos * lies).sum(1)
-        for name, verdicts in (
-            ("naming", [things()[i] == scene.things[0].concept for i, scene in zip(first, ones, strict=True)]),
-            ("retrieval", [i == row for row, i in enumerate(own)]),
-            ("binding", truer.tolist()),
-        ):
-            before = right.get(name, [0.0] * len(verdicts))
-            right[name] = [b + float(v) / len(LANGUAGES) for b, v in zip(before, verdicts, strict=True)]
+        names = model.encode_text([thing.ko if language == "ko" else thing.en for thing in things(corner.things)])
+        true, own = (
+            model.encode_text([true_of(corner, scene, language) for scene in scenes[name]])
+            for name in ("binding", "retrieval")
+        )
+        false = model.encode_text([false_of(corner, scene, language) for scene in scenes["binding"]])
+        first = [things(corner.things)[found[0][0]] for found in nearest(seen["naming"], names, 1)]
+        verdicts = {
+            "naming": [name == scene.things[0].concept for name, scene in zip(first, scenes["naming"], strict=True)],
+            "binding": ((seen["binding"] * true).sum(1) > (seen["binding"] * false).sum(1)).tolist(),
+            "retrieval": [row == found[0][0] for row, found in enumerate(nearest(seen["retrieval"], own, 1))],
+        }
+        for name, of_scenes in verdicts.items():
+            right[name] = [before + now / len(LANGUAGES) for before, now in zip(right[name], of_scenes, strict=True)]
     return right
 
 
-def way(description: str = "As all, but for one number", **options: Any) -> Recipe:
+def way(**options: Any) -> Recipe:
     """One way to learn; everything that is not named is the same for all."""
-    stage = Pairing("pairs", steps=400, batch_size=64, learning_rate=2e-3, warmup=50, evaluate_every=100, **options)
-    return Recipe("pairing", description, 0, (stage,))
+    usual: dict[str, Any] = {
+        "name": "pairs", "steps": 400, "batch_size": 64, "learning_rate": 2e-3, "warmup": 50, "evaluate_every": 100,
+    }  # fmt: skip
+    return Recipe("pairing", "CLIP in small", 0, (Pairing(**{**usual, **options}),))
 
 
 SCALING: dict[str, dict[int, Recipe]] = {
@@ -241,8 +274,14 @@ SCALING: dict[str, dict[int, Recipe]] = {
     "width": {n: way(width=n) for n in (16, 32, 64)},
 }
 """What is made larger -> how large -> the recipe; the largest of each is the same for all three."""
-NEGATIVES: dict[bool, Recipe] = {told: way(negatives=told) for told in (False, True)}
-"""Without and with hard negatives."""
+PLAIN = Corner(things=20, alone=0.2, style=0)
+NEGATIVES: dict[bool, Recipe] = {
+    told: way(
+        negatives=told, corner=PLAIN, heads=2, number=1500, among=32, batch_size=32, evaluate_every=50,
+    )
+    for told in (False, True)
+}  # fmt: skip
+"""Without and with hard negatives: fewer things, each said in one way, so that names leave time to learn the order."""
 
 
 def pairer(recipe: Recipe) -> tuple[CLIP, Path]:
