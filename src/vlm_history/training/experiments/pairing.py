@@ -44,11 +44,13 @@ class Corner:
         things: how many there are.
         alone: share of pictures that show one of them; the others show two and a relation.
         style: which paraphrase is read; None: any.
+        relations: of two things.
     """
 
     things: int
     alone: float
     style: int | None
+    relations: tuple[str, ...] = RELATIONS
 
 
 @cache
@@ -81,7 +83,8 @@ def draw(corner: Corner, seed: int, split: str, alone: float) -> Scene:
         return world().scene(things(corner.things)[int(lot() * corner.things)].en, artist=artist, seed=seed)
     every = pairs(corner.things, split)
     first, second = every[int(lot() * len(every))]
-    return world().scene(first.en, second.en, relation=RELATIONS[int(lot() * 4)], artist=artist, seed=seed)
+    relation = corner.relations[int(lot() * len(corner.relations))]
+    return world().scene(first.en, second.en, relation=relation, artist=artist, seed=seed)
 
 
 def shown(scene: Scene) -> tuple[str, ...]:
@@ -274,7 +277,7 @@ SCALING: dict[str, dict[int, Recipe]] = {
     "width": {n: way(width=n) for n in (16, 32, 64)},
 }
 """What is made larger -> how large -> the recipe; the largest of each is the same for all three."""
-PLAIN = Corner(things=20, alone=0.2, style=0)
+PLAIN = Corner(things=20, alone=0.2, style=0, relations=("left", "right"))
 NEGATIVES: dict[bool, Recipe] = {
     told: way(
         negatives=told, corner=PLAIN, heads=2, number=1500, among=32, batch_size=32, evaluate_every=50,
