@@ -12,6 +12,7 @@
 # %% name="setup" tags=["quiet"]
 import json
 import re
+import textwrap
 import time
 from itertools import pairwise
 from random import Random
@@ -71,6 +72,11 @@ def shown(token):
     return text.replace(" ", "·") if whole else words.raw([token]).hex(" ")
 
 
+def folded(text):
+    """A text in lines short enough for a page."""
+    return textwrap.fill(text, 66 if text.isascii() else 38, subsequent_indent="    ")
+
+
 # %% name="load"
 world = vlm.World()
 model = vlm.load("gpt-1")
@@ -78,7 +84,7 @@ words = model.tokenizer
 
 print(f"{sum(p.numel() for p in model.parameters()):,}")
 for beginning in ("옛날에", "once upon a time"):
-    print(model.write(beginning))
+    print(folded(model.write(beginning)))
 
 # %% name="sizes" tags=["quiet"]
 card = json.loads((find("gpt-1").weights / "card.json").read_text(encoding="utf-8"))
@@ -96,7 +102,7 @@ plots.values(
 
 # %% name="texts"
 for kind in TEXTS:
-    print(f"{kind:10}", write(world, 8, reader, kind=kind))
+    print(folded(f"{kind}: {write(world, 8, reader, kind=kind)}"))
 
 # %% name="architecture" tags=["quiet"]
 scene = world.scene("고양이", "사과", relation="left", seed=0)
@@ -253,28 +259,32 @@ plots.show(
 # %% name="tasks"
 for name, task in TASKS.items():
     example = task.examples(3, "train")[2]
-    print(f"{name:10}", *(" + ".join(row) for row in example.rows), sep="\n  ")
-    print("  →", example.label)
+    print(name, *(folded(" + ".join(row)) for row in example.rows), f"→ {example.label}", sep="\n  ")
 
 # %% name="write"
+told = []
 for temperature in (0.0, 0.7, 1.2):
     chance = torch.Generator().manual_seed(2)
-    print(temperature, model.write(say(ko="옛날에", en="once upon a time"), temperature=temperature, generator=chance))
+    text = model.write(say(ko="옛날에", en="once upon a time"), temperature=temperature, generator=chance)
+    told.append(folded(f"{temperature} {text}"))
+
+print(*told, sep="\n")
 
 # %% name="complete"
 beginning = say(ko="고양이는 배가 고팠습니다.", en="the cat was thirsty.")
 chance = torch.Generator().manual_seed(0)
-for _ in range(3):
-    print(model.write(beginning, temperature=0.7, generator=chance))
+told = [model.write(beginning, temperature=0.7, generator=chance) for _ in range(3)]
+print(*map(folded, told), sep="\n")
 
 # %% name="ask"
-for question in say(
+asked = say(
     ko=("고양이는 어떤 종류인가요?", "고양이는 동물인가요?", "고양이는 영어로",
         "사과 왼쪽에 고양이가 있다. 고양이는 어디에 있나요?"),
     en=("what kind of thing is the cat?", "is a cat an animal?", "the Korean word for cat is",
         "there is a cat to the left of an apple. where is the cat?"),
-):  # fmt: skip
-    print(model.write(question, new=12))
+)  # fmt: skip
+told = [model.write(question, new=12) for question in asked]
+print(*map(folded, told), sep="\n")
 
 # %% name="next" tags=["quiet"]
 beginning = say(ko="고양이는 목이 말랐습니다. 앞에", en="the cat was thirsty. in front of it were")
@@ -296,7 +306,7 @@ plots.show(
 # %% name="learn"
 pupil = FineTuned(vlm.load("gpt-1"), labels=len(CATEGORIES)).train()
 lessons = TASKS["kind"].examples(256, "train")
-optimizer = torch.optim.AdamW(pupil.parameters(), lr=5e-4)
+optimizer, losses = torch.optim.AdamW(pupil.parameters(), lr=5e-4), []
 for step in range(80):
     some = [lessons[number % len(lessons)] for number in range(16 * step, 16 * step + 16)]
     tokens, there = pupil.encode([example.rows for example in some])
@@ -304,10 +314,11 @@ for step in range(80):
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    if step % 20 == 0 or step == 79:
-        print(f"{step:3} {loss.item():.2f}")
+    losses.append(loss.item())
 
 pupil = pupil.eval()
+for step in range(0, 80, 20):
+    print(f"{step:2}-{step + 19}  {np.mean(losses[step : step + 20]):.2f}")
 
 # %% name="yours"
 kinds = [names[reader] for names in CATEGORIES.values()]
@@ -429,7 +440,7 @@ plots.show(
 # %% name="choices"
 for name, draw in ZERO_SHOT.items():
     choice = draw(Random(8), reader)
-    print(f"{name}: {choice.given} …", *(f"  … {option.strip()}" for option in choice.options[:3]), sep="\n")
+    print(folded(f"{name}: {choice.given} …"), *(f"  … {option.strip()}" for option in choice.options[:3]), sep="\n")
 
 # %% name="by-updates"
 during = by_updates()
@@ -698,8 +709,8 @@ print(*wrong[:8], sep="\n")
 
 # %% name="nonsense"
 chance = torch.Generator().manual_seed(5)
-for _ in range(5):
-    print("-", model.write(temperature=1.0, generator=chance))
+told = [model.write(temperature=1.0, generator=chance) for _ in range(5)]
+print(*map(folded, told), sep="\n")
 
 # %% name="blind"
 scenes = world.scenes(500, seed=5, split="test", kind="pair")
