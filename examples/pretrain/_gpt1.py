@@ -506,14 +506,13 @@ for language in languages:
         encoded = [[words.id(END), *words.encode(text)] for text in texts]
         found["trigram", language, kind] = trigrams.perplexity(encoded)
 
-head = [f"{say(ko='트라이그램', en='trigrams')}, {title}" for title in languages.values()]
-head += [f"GPT-1, {title}" for title in languages.values()]
-columns = [(model_name, language) for model_name in ("trigram", "gpt") for language in languages]
+counters = {"trigram": say(ko="트라이그램", en="trigrams"), "gpt": "GPT-1"}
 plots.table(
-    ["", *head],
+    ["", *counters.values()],
     [
-        [title, *(f"{found[model_name, language, kind]:.1f}" for model_name, language in columns)]
+        [f"{title}, {spoken}", *(f"{found[name, language, kind]:.1f}" for name in counters)]
         for kind, title in kinds_of_text.items()
+        for language, spoken in languages.items()
     ],
     caption=say(
         ko=f"토큰마다의 퍼플렉시티. 읽은 적 없는 글 {per_kind}편씩이며, 낮을수록 좋습니다.",
@@ -590,7 +589,7 @@ def surprises(text):
     return told["gpt"][0], {name: of for name, (_, of) in told.items()}
 
 
-at_names = {(name, language, nth): [] for name in ("trigram", "gpt") for language in languages for nth in range(3)}
+at_names = {(name, language, nth): [] for name in counters for language in languages for nth in range(3)}
 for seed in range(60):
     for language in languages:
         told = story(seed, language, "validation")
@@ -606,16 +605,17 @@ for seed in range(60):
                 at_names[model_name, language, nth].append(sum(of[spanned]))
 
 mentions = [
-    say(ko="처음 나올 때", en="when it first comes"),
-    say(ko="쓸모 있어 고를 때", en="when it is taken, since it helps"),
-    say(ko="물음에 답할 때", en="in the answer"),
+    say(ko="눈에 띌 때", en="when it is seen"),
+    say(ko="고를 때", en="when it is taken"),
+    say(ko="답할 때", en="in the answer"),
 ]
 means = {key: float(np.mean(values)) for key, values in at_names.items()}
 plots.table(
-    ["", *head],
+    ["", *counters.values()],
     [
-        [title, *(f"{means[model_name, language, nth]:.1f}" for model_name, language in columns)]
+        [f"{title}, {spoken}", *(f"{means[name, language, nth]:.1f}" for name in counters)]
         for nth, title in enumerate(mentions)
+        for language, spoken in languages.items()
     ],
     caption=say(
         ko=f"쓸모 있는 물건의 이름에 놀란 정도, 비트. 이름 {things}개 가운데 하나는 {np.log2(things):.1f}비트입니다.",

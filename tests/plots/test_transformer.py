@@ -37,7 +37,7 @@ def test_a_long_text_goes_on_below() -> None:
 
     drawn = [boxes([Pieces("", WORDS * n)], era="pretrain")(LIGHT) for n in (1, 2, 8)]
     one, two, eight = (figure.get_size_inches() for figure in drawn)
-    assert one[0] == two[0] == eight[0] == 5.6
+    assert one[0] == two[0] == eight[0] == 4.8
     assert one[1] == two[1] < eight[1] < 6 * one[1]
     pyplot.close("all")
 

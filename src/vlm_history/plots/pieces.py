@@ -12,9 +12,9 @@ from vlm_history.plots.style import Draw, Theme
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_FONT = 10.5
-_HEIGHT, _GAP, _INSIDE = 0.265, 0.045, 0.055  # inches: of a box, between boxes, between a box and its words
-_HEADING, _BETWEEN = 0.25, 0.16  # inches: of a heading, between texts
+_FONT = 11.5
+_HEIGHT, _GAP, _INSIDE = 0.29, 0.045, 0.055  # inches: of a box, between boxes, between a box and its words
+_HEADING, _BETWEEN = 0.26, 0.13  # inches: of a heading, between texts
 _DARKEST = 0.5  # how much of the era's colour the highest number has, so that words stay legible
 
 
@@ -40,7 +40,7 @@ class Pieces:
             raise InputError(f"expected pieces and as many values or none, got {len(self.pieces)}, {len(self.values)}")
 
 
-def boxes(texts: Sequence[Pieces], *, era: str, limit: float = 1.0, width: float = 5.6) -> Draw:
+def boxes(texts: Sequence[Pieces], *, era: str, limit: float = 1.0, width: float = 4.8) -> Draw:
     """Texts one under the other; a text that is longer than a line goes on below.
 
     Args:
@@ -80,7 +80,7 @@ def boxes(texts: Sequence[Pieces], *, era: str, limit: float = 1.0, width: float
         axes.set_ylim(height, 0)
         axes.axis("off")
         for above, label in headings:
-            axes.text(0, above + 0.09, label, ha="left", va="center", color=theme.muted, fontsize=10)
+            axes.text(0, above + 0.09, label, ha="left", va="center", color=theme.muted, fontsize=10.5)
         for left, above, wide, piece, shade in placed:
             style = "round,pad=0,rounding_size=0.04"
             inside = (left + 0.008, above), wide - 0.016, _HEIGHT

@@ -208,5 +208,5 @@ def _cell(axes: Axes, theme: Theme, x: float, y: float, text: str, width: float,
     from matplotlib.patches import Rectangle
 
     axes.add_patch(Rectangle((x, y - 0.25), width, 0.5, facecolor=theme.card, edgecolor=edge, linewidth=1.1))
-    axes.text(x + width / 2, y, text, ha="center", va="center", color=theme.ink, fontsize=9.5)
+    axes.text(x + width / 2, y, text, ha="center", va="center", color=theme.ink, fontsize=10.5)
     return x + width + 0.06
