@@ -9,6 +9,7 @@ from vlm_history.errors import InputError
 from vlm_history.plots import DARK, LIGHT
 from vlm_history.plots.output import render
 from vlm_history.plots.pieces import Pieces, boxes
+from vlm_history.plots.style import themed
 from vlm_history.plots.transformer import Seen, causal, decoder, transformations
 
 SHAPES = {"embedding": (1, 4, 192), "attention": (1, 4, 192), "widened": (1, 4, 768), "logits": (1, 4, 4000)}
@@ -35,7 +36,8 @@ def test_every_figure_has_its_glyphs(language: str, theme, monkeypatch) -> None:
 def test_a_long_text_goes_on_below() -> None:
     from matplotlib import pyplot
 
-    one, eight = (boxes([Pieces("", WORDS * n)], era="pretrain")(LIGHT).get_size_inches() for n in (1, 8))
+    with themed(LIGHT):
+        one, eight = (boxes([Pieces("", WORDS * n)], era="pretrain")(LIGHT).get_size_inches() for n in (1, 8))
     assert one[0] == eight[0] == 4.8
     assert 2 * one[1] < eight[1] < 8 * one[1]
     pyplot.close("all")
