@@ -606,29 +606,36 @@ plots.show(
 )
 
 # %% name="negatives"
-plain = pairing.NEGATIVES[True].stages[0]
-offered = len(pairing.asked(plain.corner, "validation", plain.looks)["retrieval"])
-learned = {told: pairer(recipe) for told, recipe in pairing.NEGATIVES.items()}
+plain = pairing.NEGATIVES["false"].stages[0]
+learned = {way: pairer(recipe) for way, recipe in pairing.NEGATIVES.items()}
+ways = {
+    "disjoint": say(ko="물건이 겹치지 않음", en="no thing shared"),
+    "crowded": say(ko="물건이 겹치는 배치", en="things shared"),
+    "false": say(ko="거짓 글", en="false texts"),
+}
 panels = {}
 for what, title in (
-    ("binding", say(ko="글 둘 가운데 맞는 것", en="of two captions the true one")),
-    ("retrieval", say(ko=f"글 {offered}개 가운데 제 것", en=f"of {offered} captions its own")),
+    ("binding", say(ko="두 글 가운데 맞는 것", en="of two texts the true one")),
+    (
+        "naming",
+        say(ko="이름 대기", en="names right"),
+    ),
 ):
     panels[title] = []
-    for told, label in (
-        (False, say(ko="남의 글만", en="others' captions")),
-        (True, say(ko="거짓 글도", en="false ones, too")),
-    ):
-        history = json.loads((learned[told][1] / "card.json").read_text(encoding="utf-8"))["history"]
+    for way, label in ways.items():
+        history = json.loads((learned[way][1] / "card.json").read_text(encoding="utf-8"))["history"]
         panels[title].append(
-            Line(label, [look["step"] for look in history], [look[what] for look in history], era="pretrain",
-                 dashed=not told)
-        )  # fmt: skip
+            Line(
+                label,
+                [look["step"] for look in history],
+                [look[what] for look in history],
+                era=None if way == "disjoint" else "pretrain",
+                dashed=way == "crowded",
+            )
+        )
 plots.show(
     plots.lines(panels, x=say(ko="가중치를 고친 횟수", en="updates of the weights"), shares=list(panels)),
-    alt="; ".join(
-        f"{title}: " + ", ".join(f"{c.label} {c.y[-1]:.0%}" for c in curves) for title, curves in panels.items()
-    ),
+    alt="; ".join(f"{t}: " + ", ".join(f"{c.label} {c.y[-1]:.0%}" for c in curves) for t, curves in panels.items()),
     caption=say(ko="검증용 짝에서", en="On validation pairs"),
 )
 
@@ -645,7 +652,7 @@ def tested_on(clip, corner):
     return found
 
 
-tests = {told: tested_on(clip, pairing.PLAIN) for told, (clip, _) in learned.items()}
+tests = {way: tested_on(clip, pairing.PLAIN) for way, (clip, _) in learned.items()}
 columns = {
     "naming": say(ko="이름", en="names"),
     "retrieval": say(ko="글 찾기", en="captions found"),
@@ -658,27 +665,18 @@ def told_of(found, what):
     return f"{value:.0%} ({low:.0%}–{high:.0%})"
 
 
+both = ("binding", "naming")
 plots.table(
-    ["", *columns.values()],
-    [
-        [title, *(told_of(tests[told], what) for what in columns)]
-        for told, title in (
-            (False, say(ko="남의 글만", en="others' captions")),
-            (True, say(ko="거짓 글도", en="false ones, too")),
-        )
-    ],
+    ["", *(columns[what] for what in both)],
+    [[label, *(told_of(tests[way], what) for what in both)] for way, label in ways.items()],
     caption=say(
-        ko=f"시험용 짝과 장면 {LOOKS}개까지, 괄호는 95 % 구간",
-        en=f"Test pairs, up to {LOOKS} scenes; 95 % intervals in brackets",
+        ko=f"시험용 짝과 장면 {LOOKS}개, 괄호는 95 % 구간", en=f"Test pairs, {LOOKS} scenes; 95 % intervals in brackets"
     ),
     numbers={
         "things": plain.corner.things,
-        "steps": plain.steps,
-        **{
-            f"{what}_{'with' if told else 'without'}": found[what][0]
-            for told, found in tests.items()
-            for what in columns
-        },
+        "batch": plain.batch_size,
+        "among": plain.among,
+        **{f"{way}_{what}": tests[way][what][0] for way in ways for what in both},
     },
 )
 

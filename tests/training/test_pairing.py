@@ -41,7 +41,7 @@ def stage_of(recipe: object) -> Pairing:
 
 
 CORNER = Corner(things=30, alone=0.4, style=None)
-SMALL = replace(stage_of(NEGATIVES[True]), number=60, batch_size=16, among=16, looks=6, corner=CORNER)
+SMALL = replace(stage_of(NEGATIVES["false"]), number=60, batch_size=16, among=4, looks=6, corner=CORNER)
 
 
 def test_scenes_keep_to_their_split() -> None:
@@ -79,7 +79,8 @@ def test_ways_differ_in_one_number_and_share_the_largest() -> None:
         for size, recipe in recipes.items():
             assert getattr(stage_of(recipe), what) == size
             assert replace(stage_of(recipe), **{what: getattr(plain, what)}) == plain
-    assert replace(stage_of(NEGATIVES[True]), negatives=False) == stage_of(NEGATIVES[False])
+    apart, crowded, false = (stage_of(NEGATIVES[name]) for name in ("disjoint", "crowded", "false"))
+    assert replace(false, negatives=False) == apart == replace(crowded, disjoint=True, among=apart.among)
 
 
 def test_batches_hold_what_the_album_holds() -> None:
@@ -87,7 +88,12 @@ def test_batches_hold_what_the_album_holds() -> None:
     batch = SMALL.batch(3, 5, range(16))
     assert torch.equal(SMALL.batch(3, 5, range(4, 9))["lies"], batch["lies"][4:9])
     rows = [next(i for i in range(60) if torch.equal(whole.pixels[i], picture)) for picture in batch["pixels"]]
-    assert len({whole.shown[row] for row in rows}) == 16
+    for start in range(0, 16, 4):
+        taken = [thing for row in rows[start : start + 4] for thing in whole.shown[row]]
+        assert len(set(taken)) == len(taken), "who is told apart shares no thing"
+    crowd = replace(SMALL, disjoint=False, among=16).batch(3, 5, range(16))
+    found = [next(i for i in range(60) if torch.equal(whole.pixels[i], picture)) for picture in crowd["pixels"]]
+    assert len({whole.shown[row] for row in found}) == 16
     for row, said, lies in zip(rows, batch["tokens"], batch["lies"], strict=True):
         scene = draw(CORNER, row, "train", CORNER.alone)
         for language, text, lie in zip(LANGUAGES, said.tolist(), lies.tolist(), strict=True):
@@ -141,7 +147,7 @@ def test_marks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_trains(tmp_path: Path) -> None:
     stage = replace(SMALL, steps=12, evaluate_every=6, warmup=2)
-    train(replace(NEGATIVES[True], stages=(stage,)), tmp_path / "out", workers=0, progress_bar=False)
+    train(replace(NEGATIVES["false"], stages=(stage,)), tmp_path / "out", workers=0, progress_bar=False)
     model = checkpoints.load(CLIP, tmp_path / "out")
     assert {name: len(right) for name, right in marks(model, CORNER, "validation", 5).items()} == {
         "naming": 5, "retrieval": 5, "binding": 5,

@@ -164,6 +164,7 @@ class Pairing(Stage):
         number: different pairs to learn from.
         width: of text and vectors; twice that of the CNN's first block, whose other widths stay.
         heads: of the attention that pools the CNN's grid.
+        disjoint: whether what is told apart shares no thing at all, as it hardly ever does on the internet.
         negatives: whether false captions stand among the wrong ones.
         corner: of the world.
         looks: validation scenes of each kind.
@@ -173,6 +174,7 @@ class Pairing(Stage):
     number: int = 4000
     width: int = 64
     heads: int = 1
+    disjoint: bool = False
     negatives: bool = False
     corner: Corner = Corner(things=60, alone=0.4, style=None)
     looks: int = 128
@@ -186,13 +188,18 @@ class Pairing(Stage):
         return Apart(CLIP(config, words), self.among)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
-        """Pairs of the album, no two of which show the same things."""
+        """Pairs of the album; of those that are told apart no two show the same things, or share any."""
         whole, lot = album(self.corner, self.number), Random(f"batch/{seed}/{index}")
-        chosen: dict[tuple[str, ...], int] = {}
+        chosen: list[int] = []
         while len(chosen) < self.batch_size:
+            if len(chosen) % self.among == 0:
+                taken: set[object] = set()  # by those that the next are told apart from
             row = int(lot.random() * self.number)
-            chosen.setdefault(whole.shown[row], row)
-        own = torch.tensor(list(chosen.values())[rows.start : rows.stop])
+            own_things = set(whole.shown[row]) if self.disjoint else {whole.shown[row]}
+            if taken.isdisjoint(own_things):
+                taken |= own_things
+                chosen.append(row)
+        own = torch.tensor(chosen[rows.start : rows.stop])
         batch = {"pixels": whole.pixels[own], "tokens": whole.tokens[own]}
         if self.negatives:
             batch["lies"] = whole.lies[own]
@@ -278,13 +285,16 @@ SCALING: dict[str, dict[int, Recipe]] = {
 }
 """What is made larger -> how large -> the recipe; the largest of each is the same for all three."""
 PLAIN = Corner(things=20, alone=0.2, style=0, relations=("left", "right"))
-NEGATIVES: dict[bool, Recipe] = {
-    told: way(
-        negatives=told, corner=PLAIN, heads=2, number=1500, among=32, batch_size=32, evaluate_every=50,
-    )
-    for told in (False, True)
-}  # fmt: skip
-"""Without and with hard negatives: fewer things, each said in one way, so that names leave time to learn the order."""
+_PLAIN: dict[str, Any] = {"corner": PLAIN, "heads": 2, "steps": 600, "batch_size": 32, "among": 8}
+NEGATIVES: dict[str, Recipe] = {
+    "disjoint": way(**_PLAIN, disjoint=True),
+    "crowded": way(**{**_PLAIN, "among": 32}),
+    "false": way(**_PLAIN, disjoint=True, negatives=True),
+}
+"""Whether the order is asked for: others' texts are of other things; or, in a crowd, often share one; or there are
+texts that are false of the picture.
+
+There are fewer things than in `SCALING`, each said in one way, so that names leave time to learn the order."""
 
 
 def pairer(recipe: Recipe) -> tuple[CLIP, Path]:
