@@ -355,7 +355,8 @@ tasks = {
     "similarity": say(ko="유사도", en="similarity"),
     "ending": say(ko="결말: 선다형", en="ending: multiple choice"),
 }
-n = way("kind").stages[0].looks
+stage = way("kind").stages[0]
+n = stage.looks
 
 
 def measured(rate, asked):
@@ -391,7 +392,7 @@ plots.show(
         ko=f"과제마다 처음 보는 예 {n}개를 맞힌 비율. 세로줄은 95 % 구간입니다.",
         en=f"Share right of {n} unseen examples of each task. Upright strokes are 95 % intervals.",
     ),
-    numbers={"n": n} | {
+    numbers={"n": n, "steps": stage.steps, "batch": stage.batch_size} | {
         f"{name}_{'ready' if ready else 'new'}_{labels}": rate
         for name, ways in found.items()
         for ready, rates in ways.items()

@@ -81,7 +81,7 @@ class FineTuning(Stage):
     layers: int = DEPTH
     auxiliary: float = 0.5
     dropout: float = 0.1
-    looks: int = 300
+    looks: int = 240
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A network, pre-trained as far as it is asked for."""
@@ -128,7 +128,7 @@ def way(
         pretrained: whether it starts from the shipped GPT-1, or from nothing.
     """
     stage = FineTuning(
-        task, steps=60, batch_size=8, learning_rate=5e-4 if pretrained else 1.5e-3, warmup=6, evaluate_every=60,
+        task, steps=50, batch_size=8, learning_rate=5e-4 if pretrained else 1.5e-3, warmup=5, evaluate_every=50,
         weight_decay=0.01, task=task, labelled=labelled, gpt=GPT_1.hash if pretrained else "",
         layers=layers if pretrained else 0, auxiliary=auxiliary,
     )  # fmt: skip
