@@ -26,7 +26,6 @@ from vlm_history.images import read_images
 from vlm_history.plots import Bar, Card, say
 from vlm_history.plots.architecture import captioner, trace
 from vlm_history.systems import find
-from vlm_history.world.grammar import captions
 
 torch.manual_seed(0)
 reader = plots.language()
@@ -195,51 +194,6 @@ plots.table(
     [[title, str(counted[kind])] for kind, title in kinds.items()],
     caption=say(ko=f"장면 {n}개 가운데 틀린 {len(wrong)}개", en=f"{len(wrong)} wrong of {n} scenes"),
     numbers=counted,
-)
-
-# %% name="order" tags=["quiet"]
-openings = {"ko": ("왼쪽에", "위에"), "en": ("on the left", "at the top")}[reader]
-
-
-def surprise(vector, caption):
-    """-log p of a caption."""
-    read = torch.tensor([model.tokenizer.encode(caption, reader)])
-    with torch.no_grad():
-        log_p = model.decode(vector, read[:, :-1]).log_softmax(-1)
-    return -float(log_p.gather(2, read[:, 1:, None]).sum())
-
-
-orders = {
-    True: say(ko="자리부터", en="the place first"),
-    False: say(ko="물건부터", en="a thing first"),
-}
-surprises = {order: [] for order in orders}
-for scene in scenes[:50]:
-    with torch.no_grad():
-        vector = model.encode(read_images(scene.image(), size=64, mean=config.mean, std=config.std))
-    for caption in captions(scene.fact, world.reader.names, reader, leading=scene.fact.mentions[0]):
-        surprises[caption.startswith(openings)].append(surprise(vector, caption))
-chosen = {
-    order: [world.reader.parse(a, reader) == s.fact for s, a in zip(scenes, answers, strict=True)
-            if a.startswith(openings) is order]
-    for order in orders
-}  # fmt: skip
-plots.table(
-    ["", say(ko="쓴 문장", en="written"), "exact", say(ko="정답의 −log p", en="−log p of the truth")],
-    [
-        [
-            title,
-            f"{len(chosen[order]) / n:.0%}",
-            f"{sum(chosen[order]) / max(1, len(chosen[order])):.0%}",
-            f"{sum(surprises[order]) / len(surprises[order]):.1f}",
-        ]
-        for order, title in orders.items()
-    ],
-    caption=say(ko=f"장면 {n}개", en=f"{n} scenes"),
-    numbers={
-        "taught": len(surprises[True]) / sum(map(len, surprises.values())),
-        "written": len(chosen[True]) / n,
-    },
 )
 
 # %% name="bottleneck"

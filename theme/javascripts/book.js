@@ -2,7 +2,7 @@
 (function () {
   "use strict";
   var selector =
-    ".output pre, .output .scroll, .highlight pre, .highlight code, .katex-display, .md-typeset__table, " +
+    ".output pre, .output code, .output .scroll, .highlight pre, .highlight code, .katex-display, .md-typeset__table, " +
     ".md-typeset__scrollwrap, .exam, .jp-RenderedText pre, .jp-OutputArea-output, .history";
   function mark() {
     document.querySelectorAll(selector).forEach(function (element) {
