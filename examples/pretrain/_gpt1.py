@@ -74,7 +74,8 @@ def shown(token):
 
 def folded(text):
     """A text in lines short enough for a page."""
-    return textwrap.fill(text, 66 if text.isascii() else 38, subsequent_indent="    ")
+    latin = np.mean([letter.isascii() for letter in text])
+    return textwrap.fill(text, 66 if latin > 0.7 else 38, subsequent_indent="    ")  # Hangul is wider
 
 
 # %% name="load"
@@ -82,9 +83,8 @@ world = vlm.World()
 model = vlm.load("gpt-1")
 words = model.tokenizer
 
-print(f"{sum(p.numel() for p in model.parameters()):,}")
-for beginning in ("옛날에", "once upon a time"):
-    print(folded(model.write(beginning)))
+told = [folded(model.write(beginning)) for beginning in ("옛날에", "once upon a time")]
+print(f"{sum(p.numel() for p in model.parameters()):,}", *told, sep="\n")
 
 # %% name="sizes" tags=["quiet"]
 card = json.loads((find("gpt-1").weights / "card.json").read_text(encoding="utf-8"))
