@@ -407,7 +407,7 @@ for other in ("hog", "cnn"):
 plots.table(
     [
         say(ko="CLIP과 견준 것", en="CLIP against"),
-        say(ko="차이", en="difference"),
+        say(ko="차이", en="gain"),
         say(ko="95 % 구간", en="95 % interval"),
     ],
     rows,
