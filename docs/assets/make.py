@@ -62,7 +62,7 @@ def home() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         for language, path in (("ko", "/"), ("en", "/en/")):
-            page = browser.new_page(viewport={"width": 1200, "height": 820}, device_scale_factor=1.5)
+            page = browser.new_page(viewport={"width": 1280, "height": 1400})
             page.goto(f"http://127.0.0.1:{server.server_address[1]}{path}", wait_until="networkidle")
             save(f"site.{language}.png", Image.open(io.BytesIO(page.screenshot())))
         browser.close()
