@@ -81,7 +81,7 @@ class CLIPConfig:
     @classmethod
     def world(cls, vocabulary: int) -> CLIPConfig:
         """The size that the world is learned at: the CNN of this world sees, and names are asked for as they are."""
-        text = TextConfig(vocabulary, length=64, width=256, depth=3, heads=4)
+        text = TextConfig(vocabulary, length=64, width=192, depth=2, heads=4)
         return cls(CNNConfig.world(), text, width=256, quick_gelu=False, prompts=(("{}",), ("{}",)))
 
 

@@ -5,9 +5,9 @@ things: a text that is called wrong must not be right. A thing that stands alone
 out tight (`augment.move`), and most pictures are restyled (`augment.restyle`), so that what is learned are things and
 not the hands of a few artists. There are more of them here than in era 1: the split "train-wide".
 
-The first stage sees small crops of single things, four times as fast as whole pictures: most of what CLIP learns it can
-learn there (Li, Wang and Xie, "An inverse scaling law for CLIP training", arXiv 2305.07017). The second sees pictures
-whole. Choices are made on scenes by the artist that is kept for that.
+The first stage sees small crops of single things and reads their names, several times as fast as whole pictures with
+captions: most of what CLIP learns it can learn there (Li, Wang and Xie, "An inverse scaling law for CLIP training",
+arXiv 2305.07017). The second sees pictures whole. Choices are made on scenes by the artist that is kept for that.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def unlike_scenes(seed: int, index: int, rows: range, batch_size: int, mix: Mix,
     return scenes
 
 
-def told(scene: Scene, language: str) -> str:
-    """What is said of a scene: one of its captions, or half of the time, of a single thing, its name."""
-    named = scene.kind == "one" and Random(f"name/{language}/{scene.seed}").random() < 0.5
+def told(scene: Scene, language: str, named_share: float = 0.5) -> str:
+    """What is said of a scene: one of its captions or, of a single thing, this share of the time its name."""
+    named = scene.kind == "one" and Random(f"name/{language}/{scene.seed}").random() < named_share
     concept = scene.things[0].concept
     return {"ko": concept.ko, "en": concept.en}[language] if named else scene.caption(language)
 
@@ -167,6 +167,7 @@ class Pairs(Stage):
         mix: kinds of scenes and their shares.
         moved, restyled: shares of the pictures that are, see `augment`.
         crop: see `Match`; every picture then is of one thing, and moved.
+        named: the share of single things of which only the name is said.
         negatives: whether pictures of two things are also told from what is false of them (NegCLIP).
         looks: validation scenes.
     """
@@ -176,6 +177,7 @@ class Pairs(Stage):
     moved: float = 0.8
     restyled: float = 0.7
     crop: int | None = None
+    named: float = 0.5
     negatives: bool = False
     looks: int = 512
 
@@ -190,7 +192,7 @@ class Pairs(Stage):
         scenes = unlike_scenes(seed, index, rows, self.batch_size, self.mix, self.split)
         batch = {
             "pixels": pixels_of(scenes),
-            "tokens": read([[told(scene, language) for language in LANGUAGES] for scene in scenes]),
+            "tokens": read([[told(scene, language, self.named) for language in LANGUAGES] for scene in scenes]),
             "boxes": torch.tensor([box(scene) for scene in scenes]),
         }
         if self.negatives:
@@ -235,7 +237,7 @@ RECIPE = Recipe(
     stages=(
         Pairs(
             "crops", steps=2400, batch_size=512, learning_rate=2e-3, warmup=200, evaluate_every=400,
-            mix=ALONE, moved=1.0, crop=32,
+            mix=ALONE, moved=1.0, crop=32, named=1.0,
         ),
         Pairs(
             "pictures", steps=1200, batch_size=256, learning_rate=1e-3, warmup=50, evaluate_every=300,
@@ -251,7 +253,7 @@ QUICK = Recipe(
     stages=(
         Pairs(
             "crops", steps=120, batch_size=128, learning_rate=2e-3, warmup=20, evaluate_every=40,
-            mix=ALONE, moved=1.0, crop=32, looks=128,
+            mix=ALONE, moved=1.0, crop=32, named=1.0, looks=128,
         ),
     ),
 )  # fmt: skip
