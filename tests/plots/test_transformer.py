@@ -9,7 +9,7 @@ from vlm_history.errors import InputError
 from vlm_history.plots import DARK, LIGHT
 from vlm_history.plots.output import render
 from vlm_history.plots.pieces import Pieces, boxes
-from vlm_history.plots.style import themed
+from vlm_history.plots.style import Theme, themed
 from vlm_history.plots.transformer import Seen, causal, decoder, transformations
 
 SHAPES = {"embedding": (1, 4, 192), "attention": (1, 4, 192), "widened": (1, 4, 768), "logits": (1, 4, 4000)}
@@ -18,7 +18,7 @@ WORDS = ["사과", "·왼쪽에", "·고양이가", "·있다"]
 
 @pytest.mark.parametrize("language", ["ko", "en"])
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
-def test_every_figure_has_its_glyphs(language: str, theme, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_every_figure_has_its_glyphs(language: str, theme: Theme, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLM_HISTORY_LANGUAGE", language)
     shares = np.tril(np.ones((4, 4))) / np.arange(1, 5)[:, None]
     figures = [

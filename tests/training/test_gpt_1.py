@@ -299,14 +299,14 @@ def test_updates_are_read_off_the_card(expert: GPT1, monkeypatch: pytest.MonkeyP
 def test_what_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetuning, "accuracy", lambda recipe: recipe.stages[0])
     layers = finetuning.by_layers()
-    assert [stage.layers for stage in layers["kind"]] == [0, *finetuning.LAYERS]  # type: ignore[attr-defined]
+    assert [stage.layers for stage in layers["kind"]] == [0, *finetuning.LAYERS]  # type: ignore[attr-defined]  # a stage of its own
     assert finetuning.LAYERS[0] == 0 and finetuning.LAYERS[-1] == DEPTH
-    assert [bool(stage.gpt) for stage in layers["kind"]] == [False] + [True] * len(finetuning.LAYERS)  # type: ignore[attr-defined]
+    assert [bool(stage.gpt) for stage in layers["kind"]] == [False] + [True] * len(finetuning.LAYERS)  # type: ignore[attr-defined]  # a stage of its own
     labels = finetuning.by_labels()
     assert set(labels) == set(TASKS)
-    assert [stage.labelled for stage in labels["ending"][False]] == list(finetuning.LABELLED)  # type: ignore[attr-defined]
+    assert [stage.labelled for stage in labels["ending"][False]] == list(finetuning.LABELLED)  # type: ignore[attr-defined]  # a stage of its own
     on, off = finetuning.by_auxiliary()["similarity"]
-    assert (on.auxiliary, off.auxiliary) == (0.5, 0.0)  # type: ignore[attr-defined]
+    assert (on.auxiliary, off.auxiliary) == (0.5, 0.0)  # type: ignore[attr-defined]  # a stage of its own
 
 
 def test_tasks_are_named_after_the_transformations() -> None:

@@ -35,7 +35,7 @@ from vlm_history.world.splits import SPLITS, pair_split
 
 
 def stage_of(recipe: object) -> Pairing:
-    stage = recipe.stages[0]  # type: ignore[attr-defined]
+    stage = recipe.stages[0]  # type: ignore[attr-defined]  # a stage of its own
     assert isinstance(stage, Pairing)
     return stage
 
