@@ -52,6 +52,7 @@ def move(
     smallest: float = 0.4,
     largest: float = 1.2,
     side: int | None = None,
+    bend: float = 0.0,
 ) -> Float[Tensor, "batch 3 new_rows new_columns"]:
     """Turn, flip, stretch and enlarge the pictures of one thing, from as small as it was to a tight crop of it.
 
@@ -64,6 +65,8 @@ def move(
         share: of the pictures of one thing that are moved.
         smallest, largest: the least and the most that the thing's width may be of the picture's, afterwards.
         side: height and width in pixels afterwards; as before if None.
+        bend: how far the points of a 4 x 4 net over each moved picture are pulled, as a share of half its width (one
+            standard deviation): artists do not put the same parts in the same places.
 
     Returns:
         The batch; what lies outside of a picture is its mirror image. Chance is torch's global stream.
@@ -92,4 +95,48 @@ def move(
     matrix = torch.where(moved[:, None, None], matrix, stay)
     size_after = [batch, 3, side, side] if side else list(pixels.shape)
     grid = F.affine_grid(matrix, size_after, align_corners=False)
+    if bend:
+        net = bend * torch.randn(batch, 2, 4, 4, device=device)
+        pulled = F.interpolate(net, size_after[2:], mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+        grid = grid + torch.where(moved, zoom, 0.0)[:, None, None, None] * pulled
     return F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+
+
+def cut_out(
+    pixels: Float[Tensor, "batch 3 rows columns"], boxes: Float[Tensor, "batch 3"], side: int, width: float = 0.9
+) -> Float[Tensor, "batch 3 side side"]:
+    """Tight crops of single things, nothing left to chance.
+
+    Args:
+        pixels, boxes: as for `move`; every picture has a box.
+        side: height and width of the crops in pixels.
+        width: of the thing, as a share of the crop's.
+    """
+    zoom = boxes[:, 2] / width
+    still = torch.zeros_like(zoom)
+    matrix = torch.stack([zoom, still, boxes[:, 0], still, zoom, boxes[:, 1]], dim=1).unflatten(1, (2, 3))
+    grid = F.affine_grid(matrix, [len(pixels), 3, side, side], align_corners=False)
+    return F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+
+
+def erase(pixels: Float[Tensor, "batch 3 rows columns"], share: float = 0.5) -> Float[Tensor, "batch 3 rows columns"]:
+    """Hide a rectangle of some pictures under one colour: no single part may be all that tells a thing.
+
+    Random erasing (Zhong et al., arXiv 1708.04896).
+
+    Args:
+        pixels: normalised to about -2 .. 2.
+        share: of the pictures that lose a rectangle, each side of which is 20 to 50 % of the picture's.
+
+    Returns:
+        The batch, its other pictures as they were. Chance is torch's global stream.
+    """
+    batch, _, rows, columns = pixels.shape
+    device = pixels.device
+    inside = torch.rand(batch, 1, 1, device=device) < share
+    for axis, length in ((1, rows), (2, columns)):
+        sides = torch.empty(batch, 1, 1, device=device).uniform_(0.2, 0.5) * length
+        start = torch.rand(batch, 1, 1, device=device) * (length - sides)
+        place = torch.arange(length, device=device).view([-1 if i == axis else 1 for i in range(3)])
+        inside = inside & (place >= start) & (place < start + sides)
+    return torch.where(inside[:, None], 1.5 * torch.randn(batch, 3, 1, 1, device=device), pixels)
