@@ -10,7 +10,7 @@
 
 # %% name="setup" tags=["quiet"]
 from vlm_history import plots
-from vlm_history.exam import answering, baselines, binding, captioning, naming, report, retrieval
+from vlm_history.exam import answering, baselines, binding, captioning, matching, naming, report, retrieval
 from vlm_history.plots import Bar, Card, say
 from vlm_history.systems import ASIDE, TABLE
 from vlm_history.world import World
@@ -122,7 +122,7 @@ plots.table(
 
 # %% name="binding-sheet"
 cards = []
-for scene in binding.papers(world, n=2, seed=0)[0].scenes:
+for scene in matching.papers(world, n=2, seed=0)[0].scenes:
     for each, caption in zip((scene, binding.exchanged(scene)), binding.asked(scene, reader), strict=True):
         cards.append(Card(each.image(), alt=caption, text=caption))
 plots.gallery(cards)

@@ -536,7 +536,7 @@ def likelihoods(captioner, paper):
 
 
 # %% name="binding"
-sheets = {paper.prefix: paper for paper in binding.papers(world, 150, seed=0) if paper.language == reader}
+sheets = {paper.prefix: paper for paper in matching.papers(world, 150, seed=0) if paper.language == reader}
 clip_fits = binding.fits(matching.matcher(model, world), sheets[""])
 fits = {
     "show-and-tell": likelihoods(vlm.load("show-and-tell"), sheets[""]),
@@ -574,7 +574,7 @@ plots.show(
 )
 
 # %% name="shuffled"
-sheet = next(p for p in retrieval.papers(world, 200, seed=0) if not p.prefix and p.language == reader)
+sheet = next(p for p in matching.papers(world, 200, seed=0) if not p.prefix and p.language == reader)
 reading = matching.matcher(model, world)
 
 

@@ -21,27 +21,24 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def sheets(world: World) -> list[binding.Paper]:
-    return binding.papers(world, N, seed=0)
+def sheets(world: World) -> list[matching.Paper]:
+    return matching.papers(world, N, seed=0)
 
 
 def values(marks: dict[str, tuple[float, ...]], of: str) -> set[float]:
     return {value for name, (value, _, _) in marks.items() if name.removeprefix("artist_").startswith(of)}
 
 
-def test_sheets_are_held_out(world: World, sheets: list[binding.Paper]) -> None:
-    for papers in (sheets, retrieval.papers(world, N, seed=0)):
-        assert [(s.prefix, s.language) for s in papers] == [
-            ("", "ko"), ("", "en"), ("artist_", "ko"), ("artist_", "en"),
-        ]  # fmt: skip
-        for sheet in papers:
-            for scene in sheet.scenes:
-                first, second = (thing.concept.hexcode for thing in scene.things)
-                assert scene.kind == "pair" and pair_split(first, second) == "test"
-                assert (scene.artist == HELD_OUT_ARTIST) if sheet.prefix else (scene.artist in TRAIN_ARTISTS)
+def test_sheets_are_held_out(sheets: list[matching.Paper]) -> None:
+    assert [(s.prefix, s.language) for s in sheets] == [("", "ko"), ("", "en"), ("artist_", "ko"), ("artist_", "en")]
+    for sheet in sheets:
+        for scene in sheet.scenes:
+            first, second = (thing.concept.hexcode for thing in scene.things)
+            assert scene.kind == "pair" and pair_split(first, second) == "test"
+            assert (scene.artist == HELD_OUT_ARTIST) if sheet.prefix else (scene.artist in TRAIN_ARTISTS)
 
 
-def test_exchanged_is_what_the_negatives_say(sheets: list[binding.Paper]) -> None:
+def test_exchanged_is_what_the_negatives_say(sheets: list[matching.Paper]) -> None:
     for scene in sheets[0].scenes:
         other = binding.exchanged(scene)
         assert other.fact != scene.fact and binding.exchanged(other).fact == scene.fact
@@ -57,15 +54,15 @@ def test_exchanged_is_what_the_negatives_say(sheets: list[binding.Paper]) -> Non
                 assert first == second
 
 
-def test_truth_gets_full_marks_and_lots_half(world: World, sheets: list[binding.Paper]) -> None:
+def test_truth_gets_full_marks_and_lots_half(world: World, sheets: list[matching.Paper]) -> None:
     assert binding.sit(matching.oracle(world, 0), sheets, 0) == dict.fromkeys(BINDING, (1, 1, 1))
-    marks = binding.sit(matching.chance(world, 0), binding.papers(world, 400, seed=0)[:2], 0)
+    marks = binding.sit(matching.chance(world, 0), matching.papers(world, 400, seed=0)[:2], 0)
     for name, (value, low, high) in marks.items():
         expected = 1 / 6 if name.startswith("group") else 0.5
         assert low < value < high and abs(value - expected) < 0.06
 
 
-def test_a_liar_gets_none(world: World, sheets: list[binding.Paper]) -> None:
+def test_a_liar_gets_none(world: World, sheets: list[matching.Paper]) -> None:
     truth = matching.oracle(world, 0)
     marks = binding.sit(lambda *asked: -truth(*asked), sheets[:2], 0)
     assert {value for value, _, _ in marks.values()} == {0}
@@ -77,14 +74,14 @@ def by_things(scenes: list[Scene], texts: list[str], language: str) -> Any:
     return np.array([[len({t.concept for t in scene.things} & named) for named in read] for scene in scenes], float)
 
 
-def test_knowing_the_things_is_half_of_binding_and_all_of_retrieval(world: World, sheets: list[binding.Paper]) -> None:
+def test_knowing_the_things_is_half_of_binding_and_all_of_retrieval(world: World, sheets: list[matching.Paper]) -> None:
     marks = binding.sit(by_things, sheets, 0)
     assert values(marks, "text") == values(marks, "image") == {0.5} and values(marks, "group") == {0}
-    found = retrieval.sit(by_things, retrieval.papers(world, N, seed=0), 0)
+    found = retrieval.sit(by_things, matching.papers(world, N, seed=0), 0)
     assert all(value > 0.9 for value, _, _ in found.values())
 
 
-def test_reading_alone_is_half(sheets: list[binding.Paper]) -> None:
+def test_reading_alone_is_half(sheets: list[matching.Paper]) -> None:
     def by_length(scenes: list[Scene], texts: list[str], language: str) -> Any:
         return np.array([[hash(text) for text in texts]] * len(scenes), float)
 
@@ -102,7 +99,7 @@ def test_retrieval_is_always_among_as_many(world: World) -> None:
 
 
 def test_retrieval_marks(world: World) -> None:
-    sheets = retrieval.papers(world, 130, seed=0)[:2]
+    sheets = matching.papers(world, 130, seed=0)[:2]
     full = retrieval.sit(matching.oracle(world, 0), sheets, 0)
     assert full == dict.fromkeys(("text_ko", "image_ko", "text_en", "image_en"), (1, 1, 1))
     same = retrieval.sit(lambda scenes, texts, language: np.zeros((len(scenes), len(texts))), sheets, 0)
@@ -134,7 +131,7 @@ class Encoder:
 
 
 def test_a_system_gets_pictures_and_texts_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    sheets = binding.papers(world, 6, seed=0)[:2]
+    sheets = matching.papers(world, 6, seed=0)[:2]
     model = Encoder([each for scene in sheets[0].scenes for each in (scene, binding.exchanged(scene))])
     assert matching.can_sit(model) and not matching.can_sit(object())
     monkeypatch.setattr(matching, "CHUNK", 5)
@@ -142,5 +139,5 @@ def test_a_system_gets_pictures_and_texts_only(world: World, monkeypatch: pytest
     assert {value for value, _, _ in marks.values()} == {1}
     assert [len(x) for x in model.seen] == [5, 5, 2] * 2
     assert all(isinstance(x, np.ndarray) and x.shape[1:] == (64, 64, 3) and x.dtype == np.uint8 for x in model.seen)
-    found = retrieval.sit(matching.matcher(model, world), retrieval.papers(world, 6, seed=0)[:2], 0)
+    found = retrieval.sit(matching.matcher(model, world), matching.papers(world, 6, seed=0)[:2], 0)
     assert {value for value, _, _ in found.values()} == {1}

@@ -14,7 +14,7 @@ WORDS = ["<ko>", "고양이", "-가", "있다"]
 
 @pytest.mark.parametrize("language", ["ko", "en"])
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
-def test_every_figure_has_its_glyphs(language: str, theme, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_every_figure_has_its_glyphs(language: str, theme, monkeypatch) -> None:  # type: ignore[no-untyped-def]  # a fixture
     monkeypatch.setenv("VLM_HISTORY_LANGUAGE", language)
     block = Told(WORDS, {"망각 f": [0.1, 0.9, 0.5, 1.0], "tanh c": [-0.7, 0.2, 0.0, -1.0]})
     shrinking = Line("RNN", range(60), [0.3**k for k in range(60)])

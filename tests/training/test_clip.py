@@ -142,7 +142,7 @@ def test_hard_negatives_make_a_picture_of_two_harder() -> None:
 
 def test_learns_and_is_written(tmp_path: Path) -> None:
     quick = recipes.get("clip", quick=True)
-    stage = replace(quick.stages[0], steps=16, batch_size=16, evaluate_every=8, warmup=2, looks=8)  # type: ignore[call-arg]
+    stage = replace(quick.stages[0], steps=16, batch_size=16, evaluate_every=8, warmup=2, looks=8)  # type: ignore[call-arg]  # a stage of its own
     train(replace(quick, stages=(stage,)), tmp_path / "out", workers=0, progress_bar=False)
     card = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))
     looks = card["history"]
@@ -166,7 +166,7 @@ def test_the_exam_can_ask_a_clip_for_names() -> None:
 
 @pytest.mark.parametrize("name", ["RECIPE", "QUICK"])
 def test_choices_are_made_on_the_validation_artist(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = replace(recipes.get("clip", name == "QUICK").stages[0], looks=2)  # type: ignore[call-arg]
+    stage = replace(recipes.get("clip", name == "QUICK").stages[0], looks=2)  # type: ignore[call-arg]  # a stage of its own
     asked: list[str] = []
     real = type(world()).scenes
     monkeypatch.setattr(

@@ -78,7 +78,7 @@ def test_rows_are_texts_one_after_another() -> None:
 
 def test_it_learns_and_is_written(tmp_path: Path, small: None) -> None:
     quick = recipes.get("gpt-1", quick=True)
-    stage = replace(quick.stages[0], steps=18, batch_size=4, evaluate_every=6, warmup=2, looks=2)  # type: ignore[call-arg]
+    stage = replace(quick.stages[0], steps=18, batch_size=4, evaluate_every=6, warmup=2, looks=2)  # type: ignore[call-arg]  # a stage of its own
     train(replace(quick, stages=(stage,)), tmp_path / "out", workers=0, progress_bar=False)
     history = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))["history"]
     told = {"perplexity_ko", "perplexity_en", *(f"zero_shot_{name}" for name in ZERO_SHOT)}
@@ -197,8 +197,8 @@ def test_zero_shot_asks_for_the_likeliest() -> None:
             lots = Random(f"zero-shot/{name}/{number}")
             choice = draw(lots, lots.choice(LANGUAGES))
             right.add((choice.given, choice.options[0]))
-    assert zero_shot(Reader(right), 5) == dict.fromkeys(ZERO_SHOT, 1.0)  # type: ignore[arg-type]
-    assert zero_shot(Reader(set()), 5) == dict.fromkeys(ZERO_SHOT, 0.0)  # type: ignore[arg-type]
+    assert zero_shot(Reader(right), 5) == dict.fromkeys(ZERO_SHOT, 1.0)  # type: ignore[arg-type]  # no GPT
+    assert zero_shot(Reader(set()), 5) == dict.fromkeys(ZERO_SHOT, 0.0)  # type: ignore[arg-type]  # no GPT
 
 
 def test_zero_shot_options_are_right_first() -> None:

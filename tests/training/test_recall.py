@@ -68,7 +68,7 @@ def test_the_loss_is_that_of_the_first_name(network: str) -> None:
 
 def test_it_is_trained_once_and_remembers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VLM_HISTORY_CACHE", str(tmp_path))
-    short = replace(recipe("lstm"), stages=(replace(STAGE, steps=120, evaluate_every=60, farthest=4),))  # type: ignore[call-arg]
+    short = replace(recipe("lstm"), stages=(replace(STAGE, steps=120, evaluate_every=60, farthest=4),))  # type: ignore[call-arg]  # a stage of its own
     monkeypatch.setattr(recall, "recipe", lambda network: short)
     module, looks = recaller("lstm")
     assert list(looks) == [60, 120]

@@ -109,15 +109,15 @@ def test_loss_is_that_of_the_model() -> None:
     batch = stage.batch(0, 0, range(4))
     total, weight = module(**batch)
     model = module.get_submodule("model")
-    pixels = scenes_module.normalised(batch["pixels"], model.cnn.config)  # type: ignore[union-attr, arg-type]
+    pixels = scenes_module.normalised(batch["pixels"], model.cnn.config)  # type: ignore[union-attr, arg-type]  # a captioner
     twice = pixels.repeat_interleave(2, 0)
-    plain = model.loss(twice, batch["tokens"].flatten(0, 1))  # type: ignore[operator]
+    plain = model.loss(twice, batch["tokens"].flatten(0, 1))  # type: ignore[operator]  # a captioner
     torch.testing.assert_close(total / weight, plain, rtol=1e-4, atol=1e-4)
 
 
 def test_learns_and_is_written(tmp_path: Path) -> None:
     quick = recipes.get("show-and-tell", quick=True)
-    stage = replace(quick.stages[0], steps=24, batch_size=16, evaluate_every=8, warmup=4, looks=4, cnn="")  # type: ignore[call-arg]
+    stage = replace(quick.stages[0], steps=24, batch_size=16, evaluate_every=8, warmup=4, looks=4, cnn="")  # type: ignore[call-arg]  # a stage of its own
     tiny = replace(quick, stages=(stage,))
     train(tiny, tmp_path / "out", workers=0, progress_bar=False)
     card = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))

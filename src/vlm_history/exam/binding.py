@@ -13,43 +13,20 @@ that begin with "artist_".
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlm_history.exam import metrics
-from vlm_history.exam.matching import Matcher
-from vlm_history.world import Scene, World
-from vlm_history.world.grammar import LANGUAGES
-
-KIND = "pair"
-
-
-@dataclass(frozen=True)
-class Paper:
-    """One sheet of the exam: scenes, each of which stands for itself and for its things exchanged, in one language."""
-
-    prefix: str
-    language: str
-    scenes: list[Scene]
+from vlm_history.exam.matching import Matcher, Paper
+from vlm_history.world import Scene
 
 
 def exchanged(scene: Scene) -> Scene:
     """The same scene with its two things in each other's places: what its `negatives` say is true of it."""
     first, second = scene.things
     return replace(scene, things=(replace(first, concept=second.concept), replace(second, concept=first.concept)))
-
-
-def papers(world: World, n: int, seed: int) -> list[Paper]:
-    """The sheets: both languages, training artists and held-out artist (a reader's pack has only its own)."""
-    parts = [("", "test")] if world.pack is not None else [("", "test"), ("artist_", "test-artist")]
-    return [
-        Paper(prefix, language, scenes)
-        for prefix, split in parts
-        for scenes in [world.scenes(n, seed=seed, split=split, kind=KIND)]
-        for language in LANGUAGES
-    ]
 
 
 def asked(scene: Scene, language: str) -> tuple[str, str]:

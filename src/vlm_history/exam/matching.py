@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlm_history.world import Scene, World
+from vlm_history.world.grammar import LANGUAGES
 
+KIND = "pair"
 # Looked at together: enough to fill a core, small enough for any memory.
 CHUNK = 128
 
 Matcher = Callable[[list[Scene], list[str], str], NDArray[np.float64]]
 """Scenes, texts and their language -> how well each text fits each scene: (scenes, texts), higher is better. Only
 baselines and the oracle look at more than the pictures."""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One sheet of the exam: scenes of two things that training never showed together, told in one language."""
+
+    prefix: str
+    language: str
+    scenes: list[Scene]
+
+
+def papers(world: World, n: int, seed: int) -> list[Paper]:
+    """The sheets: both languages, training artists and held-out artist (a reader's pack has only its own)."""
+    parts = [("", "test")] if world.pack is not None else [("", "test"), ("artist_", "test-artist")]
+    return [
+        Paper(prefix, language, scenes)
+        for prefix, split in parts
+        for scenes in [world.scenes(n, seed=seed, split=split, kind=KIND)]
+        for language in LANGUAGES
+    ]
 
 
 def can_sit(model: Any) -> bool:

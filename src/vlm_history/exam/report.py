@@ -80,7 +80,7 @@ TASKS: dict[str, Task] = {
     ),
     "binding": Task(
         about="two pictures, the same two things exchanged: which caption fits which; half is chance",
-        papers=binding.papers,
+        papers=matching.papers,
         baselines={"chance": matching.chance, "oracle": matching.oracle},
         can_sit=matching.can_sit,
         candidate=lambda model, world, beam: matching.matcher(model, world),
@@ -90,7 +90,7 @@ TASKS: dict[str, Task] = {
     ),
     "retrieval": Task(
         about=f"of {retrieval.POOL} captions the picture's, of {retrieval.POOL} pictures the caption's",
-        papers=retrieval.papers,
+        papers=matching.papers,
         baselines={"chance": matching.chance, "oracle": matching.oracle},
         can_sit=matching.can_sit,
         candidate=lambda model, world, beam: matching.matcher(model, world),

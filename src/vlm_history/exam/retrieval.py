@@ -10,38 +10,15 @@ The hundred show different things, so that knowing the things is enough: who is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from vlm_history.exam import metrics
-from vlm_history.exam.matching import Matcher
-from vlm_history.world import Scene, World
-from vlm_history.world.grammar import LANGUAGES
+from vlm_history.exam.matching import Matcher, Paper
+from vlm_history.world import Scene
 
-KIND = "pair"
 POOL = 100
 """How many there are to choose from, so that a score does not depend on how many scenes are asked about."""
-
-
-@dataclass(frozen=True)
-class Paper:
-    """One sheet of the exam: scenes, told in one language."""
-
-    prefix: str
-    language: str
-    scenes: list[Scene]
-
-
-def papers(world: World, n: int, seed: int) -> list[Paper]:
-    """The sheets: both languages, training artists and held-out artist (a reader's pack has only its own)."""
-    parts = [("", "test")] if world.pack is not None else [("", "test"), ("artist_", "test-artist")]
-    return [
-        Paper(prefix, language, scenes)
-        for prefix, split in parts
-        for scenes in [world.scenes(n, seed=seed, split=split, kind=KIND)]
-        for language in LANGUAGES
-    ]
 
 
 def pools(scenes: list[Scene]) -> Iterator[tuple[list[Scene], int]]:
