@@ -7,7 +7,7 @@ that Python promises to keep), so the same seed is the same scene, and the same 
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
@@ -219,13 +219,16 @@ class World:
             raise InputError(f"expected a split among {', '.join(splits.SPLITS)}, got {split!r}; choose one of these")
         return self.artists if self.pack is not None else splits.SPLITS[split][1]
 
-    def sample(self, seed: int, split: str = "train", kind: str | None = None) -> Scene:
+    def sample(
+        self, seed: int, split: str = "train", kind: str | None = None, among: Iterable[str] | None = None
+    ) -> Scene:
         """Draw lots for a scene.
 
         Args:
             seed: any integer; the same seed gives the same scene.
             split: one of `splits.SPLITS`: which artists, and which pairs of concepts, may occur.
             kind: one of `KINDS`; None lets the seed choose.
+            among: hexcodes of the concepts that may occur; None for all.
 
         Raises:
             InputError: no such split or kind, or an artwork pack with too few concepts for it.
@@ -237,6 +240,8 @@ class World:
         kind = kind or KINDS[int(draw() * len(KINDS))]
         artist = _choose_artist({one: len(self.drawn_by(one)) for one in artists}, draw())
         pool = self.drawn_by(artist)
+        if among is not None:
+            pool = tuple(self._by_hexcode[code] for code in among if code in self._rows[artist])
         wanted = {"one": 1, "pair": 2, "count": 1, "size": 1 + int(draw() * 2), "many": 3 + int(draw() * 2)}[kind]
         chosen = self._choose(pool, wanted, splits.SPLITS[split][0], draw, counted=kind == "count")
         return self._place(kind, chosen, artist, draw, seed=int(seed), split=split)
