@@ -53,3 +53,13 @@ names = named(looks, reader, vlm.World().reader)
 picture = spotlight(scene.image(), names[0].look) if names else scene.image()
 
 plots.picture(picture, alt=scene.caption(reader), caption=plots.say(ko=f"‘{said}’", en=f"“{said}”"), width=192)
+
+# %% name="gpt-1"
+beginning = plots.say(ko="고양이는 목이 말랐습니다. 앞에", en="the cat was thirsty. in front of it were")
+written = vlm.load("gpt-1").write(beginning, temperature=0.5, generator=torch.Generator().manual_seed(0))
+
+plots.show(
+    no_picture(era="pretrain"),
+    alt=plots.say(ko="그림이 없는 카드", en="a card without a picture"),
+    caption=plots.say(ko=f"‘{written}’", en=f"“{written}”"),
+)
