@@ -69,14 +69,15 @@ class SelfAttention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch tokens width"],
-        there: Bool[Tensor, "batch keys"] | None = None,
+        there: Bool[Tensor, "batch keys"] | Bool[Tensor, "batch tokens keys"] | None = None,
         cache: Cache | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
         """Mix what the tokens say.
 
         Args:
             x: the tokens; with a cache, only the new ones.
-            there: False at padding, for all keys up to the last of x; None if there is none.
+            there: False at padding, for all keys up to the last of x, or for each token of x False at what it does not
+                see; None if there is nothing of that. A batch of one stands for all.
             cache: of this attention.
         """
         batch, tokens, width = x.shape
@@ -84,7 +85,7 @@ class SelfAttention(nn.Module):
         q, k, v = qkv.unbind(0)
         if cache is not None:
             k, v = cache.add(qkv[1:])
-        mask = None if there is None else there[:, None, None]
+        mask = None if there is None else there[:, None, None] if there.ndim == 2 else there[:, None]
         causal = self.causal and tokens > 1
         if causal and (mask is not None or k.shape[2] > tokens):
             # is_causal alone would let the first new token see only the first key
