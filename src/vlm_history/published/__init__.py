@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from vlm_history.errors import InputError
 from vlm_history.pretrain.clip import CLIP, CLIPConfig
+from vlm_history.pretrain.dvae import Decoder, DVAEConfig, Encoder
 from vlm_history.pretrain.gpt1 import GPT
-from vlm_history.published import clip, googlenet, gpt, vgg
+from vlm_history.published import clip, dalle, googlenet, gpt, vgg
 from vlm_history.published.adapter import Adapter, read_safetensors
 
 
@@ -43,11 +44,16 @@ def _clip(name: str) -> Published:
     return Published(lambda: clip.build(name), adapters, (weights, *files(config)))
 
 
+def _dalle(name: str) -> Published:
+    return Published(lambda: dalle.build(name), dalle.adapters(dalle.NAMES[name], DVAEConfig.published()))
+
+
 _MODELS: dict[str, Published] = {
     "torchvision/googlenet": Published(googlenet.build, {"torchvision": googlenet.TORCHVISION}),
     "torchvision/vgg19": Published(vgg.build, {"torchvision": vgg.TORCHVISION, "timm": vgg.TIMM}),
     **{name: _clip(name) for name in clip.NAMES},
     **{name: Published(partial(kind, config), {}, gpt.FILES) for name, (kind, config) in gpt.NAMES.items()},
+    **{name: _dalle(name) for name in dalle.NAMES},
 }
 
 
@@ -143,9 +149,9 @@ def export(model: nn.Module, directory: str | Path, library: str = "torchvision"
     """Write a model so that another library loads it back.
 
     Args:
-        model: one that `build` or `load` returned, or a CLIP or GPT of any size.
+        model: one that `build` or `load` returned, or a CLIP, a GPT or a half of a discrete VAE of any size.
         directory: gets the weights, and what the library reads beside them.
-        library: one that has the model: "torchvision", "timm", "transformers" or "open_clip".
+        library: one that has the model: "torchvision", "timm", "transformers", "open_clip" or "dall_e".
 
     Returns:
         The file of the weights.
@@ -163,6 +169,12 @@ def export(model: nn.Module, directory: str | Path, library: str = "torchvision"
         if library != "transformers":
             raise InputError(f"expected a library that has GPT, that is transformers, got {library!r}")
         return _write(directory, gpt.WEIGHTS, *gpt.to_transformers(model))
+    if isinstance(model, (Encoder, Decoder)):
+        has = dalle.adapters(type(model), model.config)
+        if library not in has:
+            its = f"DALL-E's {type(model).__name__}"
+            raise InputError(f"expected a library that has {its}, that is {', '.join(has)}, got {library!r}")
+        return _write(directory, "model.safetensors", has[library].to_published(model), dalle.files(model, library))
     for published in _MODELS.values():
         with torch.device("meta"):
             known = published.build()

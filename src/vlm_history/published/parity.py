@@ -21,8 +21,9 @@ from vlm_history.connect.cnn import VGG, GoogLeNet, GoogLeNetConfig, VGGConfig
 from vlm_history.connect.lstm import LSTM
 from vlm_history.pretrain.clip import CLIP, CLIPConfig
 from vlm_history.pretrain.clip_towers import ResNetConfig, TextConfig, ViTConfig
+from vlm_history.pretrain.dvae import DVAEConfig, Encoder
 from vlm_history.pretrain.gpt1 import GPT, GPT1, GPT2, GPTConfig
-from vlm_history.published import build, clip, googlenet, gpt, names, vgg
+from vlm_history.published import build, clip, dalle, googlenet, gpt, names, vgg
 
 BATCH = 3
 
@@ -64,12 +65,20 @@ def _gpt(kind: Any, config: GPTConfig, **more: Any) -> Any:
     return model(its_config(**{theirs: getattr(config, ours) for ours, theirs in gpt.SIZES.items()}, **more))
 
 
+def _codebook(config: DVAEConfig) -> Any:
+    """transformers' encoder of these sizes: what FLAVA took over from DALL-E."""
+    sizes = dalle.files(Encoder(config), "transformers")["config.json"]
+    return transformers.FlavaImageCodebook(transformers.FlavaImageCodebookConfig(**sizes))
+
+
 def _open_clip(config: CLIPConfig) -> Any:
     return open_clip.CLIP(**clip.to_open_clip(config)["open_clip_config.json"]["model_cfg"])
 
 
 def _original(name: str) -> tuple[str, Callable[[], nn.Module]]:
     """The library that a published model comes from, and how to build it there."""
+    if name == "openai/dall-e-encoder":
+        return "transformers", lambda: _codebook(DVAEConfig.published())
     if name in gpt.NAMES:
         return "transformers", lambda: _gpt(*gpt.NAMES[name])
     if name in clip.NAMES:
@@ -83,9 +92,13 @@ def _original(name: str) -> tuple[str, Callable[[], nn.Module]]:
     return "torchvision", lambda: torchvision.models.get_model(theirs, init_weights=False, **more)
 
 
+UNRIVALLED = frozenset({"openai/dall-e-decoder"})
+"""What no library has that is installed here."""
+
+
 def counts() -> Iterator[Counted]:
-    """All published models, counted."""
-    for name in names():
+    """All published models that a library has, too, counted."""
+    for name in [name for name in names() if name not in UNRIVALLED]:
         library, original = _original(name)
         with torch.device("meta"):
             both = [sum(p.numel() for p in model.parameters()) for model in (build(name), original())]
@@ -154,6 +167,18 @@ def _language(kind: type[GPT], title: str) -> Held:
     return _gap(title, "transformers", "logits", [ours(tokens, there)[there]], [told[there]])
 
 
+def _dvae() -> Held:
+    config = DVAEConfig(codes=40, widths=(8, 16, 32, 64), entry=8, blocks=2, gain=1 / 64, image_size=32)
+    theirs = _awake(_codebook(config))
+    for tensor in theirs.parameters():
+        if tensor.ndim > 1:
+            tensor.normal_(0, 3 * tensor[0].numel() ** -0.5)  # so large that what blocks add, times 1/64, is seen
+    ours = Encoder(config).eval()
+    ours.load_state_dict(dalle.transformers(config).from_published(theirs.state_dict(), ours))
+    pixels = torch.rand(BATCH, 3, config.image_size, config.image_size)
+    return _gap("DALL-E, encoder", "transformers", "logits", [ours(pixels)], [theirs(pixels)])
+
+
 def _clip(image: ViTConfig | ResNetConfig, library: str, title: str) -> Held:
     text = TextConfig(vocabulary=90, length=12, width=32, depth=2, heads=4)
     config = CLIPConfig(image, text, width=24)
@@ -202,6 +227,7 @@ def held(seed: int = 0) -> Iterator[Held]:
         lambda: _clip(vit, "transformers", "CLIP, ViT"),
         lambda: _clip(vit, "open_clip", "CLIP, ViT"),
         lambda: _clip(resnet, "open_clip", "CLIP, ResNet"),
+        _dvae,
     )
     for number, way in enumerate(ways):
         with torch.random.fork_rng(devices=[]), torch.no_grad():
