@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -54,12 +55,12 @@ class NoiseConfig:
                 f"{self.last}"
             )
         if self.shape == "linear":
-            return torch.linspace(self.first, self.last, self.steps)
+            return torch.linspace(self.first, self.last, self.steps, device="cpu")
         if self.shape == "scaled_linear":
-            return torch.linspace(self.first**0.5, self.last**0.5, self.steps) ** 2
+            return torch.linspace(self.first**0.5, self.last**0.5, self.steps, device="cpu") ** 2
         if self.shape == "cosine":
             left = [math.cos((i / self.steps + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(self.steps + 1)]
-            return torch.tensor([min(1 - left[i + 1] / left[i], 0.999) for i in range(self.steps)])
+            return torch.tensor([min(1 - left[i + 1] / left[i], 0.999) for i in range(self.steps)], device="cpu")
         raise InputError(f'expected the shape "linear", "scaled_linear" or "cosine", got {self.shape!r}')
 
 
@@ -104,10 +105,13 @@ class Sampler(ABC):
     Attributes:
         times: when the network is asked, from the most noise to the least.
         believed: z_0 as the last step saw it.
+        uses_chance: whether a step needs noise.
 
     Raises:
         InputError: fewer steps than one, or more than there are.
     """
+
+    uses_chance: ClassVar[bool] = False
 
     def __init__(self, noise: Noise, steps: int) -> None:
         most = noise.config.steps - 1
@@ -133,7 +137,7 @@ class Sampler(ABC):
             predicted: what the network made of z.
             step: which, from 0.
             z: what it saw.
-            chance: normal noise; a sampler without chance in it needs none.
+            chance: normal noise, if it uses chance.
         """
         self.believed, epsilon = self.noise.read(predicted, z, *self.noise.shares(self.times[step]))
         return self.less(self.believed, epsilon, step, z, chance)
@@ -145,6 +149,8 @@ class Sampler(ABC):
 
 class DDPM(Sampler):
     """The reverse process as it was trained, each step with new noise: good with hundreds of steps."""
+
+    uses_chance = True
 
     def less(self, z_0: Latents, epsilon: Latents, step: int, z: Latents, chance: Latents | None) -> Latents:
         """Equations 6 and 7: z_{t-1} ~ N(mean of q(z_{t-1} | z_t, z_0), its variance beta-tilde)."""
