@@ -55,7 +55,10 @@ picture = spotlight(scene.image(), names[0].look) if names else scene.image()
 plots.picture(picture, alt=scene.caption(reader), caption=plots.say(ko=f"‘{said}’", en=f"“{said}”"), width=192)
 
 # %% name="gpt-1"
-beginning = plots.say(ko="고양이는 목이 말랐습니다. 앞에", en="the cat was thirsty. in front of it were")
+beginning = plots.say(
+    ko="옛날에 고양이 한 마리가 있었습니다. 고양이는 목이 말랐습니다.",
+    en="once upon a time there was a cat. the cat was thirsty.",
+)
 written = vlm.load("gpt-1").write(beginning, temperature=0.5, generator=torch.Generator().manual_seed(0))
 
 plots.show(

@@ -271,7 +271,10 @@ for temperature in (0.0, 0.7, 1.2):
 print(*told, sep="\n")
 
 # %% name="complete"
-beginning = say(ko="고양이는 배가 고팠습니다.", en="the cat was thirsty.")
+beginning = say(
+    ko="옛날에 고양이 한 마리가 있었습니다. 고양이는 배가 고팠습니다.",
+    en="once upon a time there was a cat. the cat was hungry.",
+)
 chance = torch.Generator().manual_seed(0)
 told = [model.write(beginning, temperature=0.7, generator=chance) for _ in range(3)]
 print(*map(folded, told), sep="\n")
@@ -287,7 +290,10 @@ told = [model.write(question, new=12) for question in asked]
 print(*map(folded, told), sep="\n")
 
 # %% name="next" tags=["quiet"]
-beginning = say(ko="고양이는 목이 말랐습니다. 앞에", en="the cat was thirsty. in front of it were")
+beginning = say(
+    ko="옛날에 고양이 한 마리가 있었습니다. 고양이는 목이 말랐습니다. 둘러보니",
+    en="once upon a time there was a cat. the cat was thirsty. it looked around and found",
+)
 begun = [words.id(END), *words.encode(beginning)]
 tokens, weighed = list(begun), []
 while len(tokens) < len(begun) + 12 and (len(tokens) == len(begun) or tokens[-1] != words.id(END)):
@@ -305,7 +311,7 @@ plots.show(
 
 # %% name="learn"
 pupil = FineTuned(vlm.load("gpt-1"), labels=len(CATEGORIES)).train()
-lessons = TASKS["kind"].examples(256, "train")
+lessons = TASKS["kind"].examples(1024, "train")
 optimizer, losses = torch.optim.AdamW(pupil.parameters(), lr=5e-4), []
 for step in range(80):
     some = [lessons[number % len(lessons)] for number in range(16 * step, 16 * step + 16)]
@@ -633,7 +639,8 @@ read, of_models = surprises(text)
 titles_of = {"trigram": say(ko="트라이그램이 놀란 정도", en="how surprised the trigrams were"),
              "gpt": say(ko="GPT-1이 놀란 정도", en="how surprised GPT-1 was")}  # fmt: skip
 
-ids = [words.id(END), *words.encode(f"{told.text} {told.question}")]
+asked = f"{told.text} {told.question}" + say(ko="", en=" the")  # up to the name
+ids = [words.id(END), *words.encode(asked)]
 shares = attention(ids)[:, :, -1]
 wanted = words.encode(f" {told.answer}")[-1 if reader == "en" else 0]
 places = [at for at, token in enumerate(ids) if token == wanted]
