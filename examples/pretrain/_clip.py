@@ -398,8 +398,10 @@ def verdicts(candidate, paper):
 
 right = {name: verdicts(naming.namer(system, world), papers[""]) for name, system in systems.items()}
 right["hog"] = verdicts(naming.hog(world, 0), papers[""])
-rows, numbers = [], {}
-for other in ("hog", "cnn"):
+right["hog_wide"] = verdicts(naming.hog(world, 0, SPLITS["train-wide"][1]), papers[""])
+titles["hog_wide"] = say(ko="HOG와 색, CLIP이 본 작가 모두", en="HOG and colour, all of CLIP's artists")
+rows, numbers = [], {"hog_wide_top1": float(right["hog_wide"].mean())}
+for other in ("hog", "hog_wide", "cnn"):
     apart = right["clip"] - right[other]
     low, high = metrics.bootstrap(lambda chosen, apart=apart: float(apart[chosen].mean()), n)
     rows.append([titles[other], f"{apart.mean():+.1%}", f"{low:+.1%} … {high:+.1%}"])

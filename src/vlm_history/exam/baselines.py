@@ -107,15 +107,15 @@ def drawings(artist: str) -> tuple[tuple[Concept, ...], Pictures]:
 
 
 @functools.cache
-def gallery() -> tuple[tuple[Concept, ...], NDArray[np.float32]]:
-    """What the training artists drew, and its descriptions; no other artist's work is in it."""
-    parts = [drawings(artist) for artist in TRAIN_ARTISTS]
+def gallery(artists: tuple[str, ...] = TRAIN_ARTISTS) -> tuple[tuple[Concept, ...], NDArray[np.float32]]:
+    """What these artists drew, and its descriptions; no other artist's work is in it."""
+    parts = [drawings(artist) for artist in artists]
     return tuple(c for drawn, _ in parts for c in drawn), np.concatenate([describe(pictures) for _, pictures in parts])
 
 
-def nearest(pictures: Pictures) -> list[Concept]:
-    """For each picture (N, 64, 64, 3) the concept of the drawing in the gallery that is most like it."""
-    concepts, known = gallery()
+def nearest(pictures: Pictures, artists: tuple[str, ...] = TRAIN_ARTISTS) -> list[Concept]:
+    """For each picture (N, 64, 64, 3) the concept of the drawing by one of these artists that is most like it."""
+    concepts, known = gallery(artists)
     apart = (known**2).sum(1) - 2 * describe(pictures) @ known.T  # but for what is the same for all of the gallery
     return [concepts[row] for row in apart.argmin(1)]
 

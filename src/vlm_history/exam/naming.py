@@ -19,6 +19,7 @@ from typing import Any
 from vlm_history.exam import baselines, metrics
 from vlm_history.world import Concept, Scene, World
 from vlm_history.world.grammar import LANGUAGES
+from vlm_history.world.splits import TRAIN_ARTISTS
 
 KIND = "one"
 # Looked at together: enough to fill a core, small enough for any memory.
@@ -105,12 +106,12 @@ def chance(world: World, seed: int) -> Namer:
     return name
 
 
-def hog(world: World, seed: int) -> Namer:
-    """The name of the most similar drawing by a training artist; it is told where the object is (see `baselines`)."""
+def hog(world: World, seed: int, artists: tuple[str, ...] = TRAIN_ARTISTS) -> Namer:
+    """The name of the most similar drawing by one of these artists; told where the object is (see `baselines`)."""
 
     @lru_cache(maxsize=1)  # the next sheet asks for the same pictures in the other language
     def look(scenes: tuple[Scene, ...]) -> list[Concept]:
-        return baselines.nearest(baselines.crops(scenes))
+        return baselines.nearest(baselines.crops(scenes), artists)
 
     return lambda scenes, language: [name_of(concept, language) for concept in look(tuple(scenes))]
 
