@@ -65,6 +65,15 @@ class DALLEConfig:
         return cls(DVAEConfig.world(), vocabulary, length=32, width=192, depth=6, heads=6, kernel=5)
 
 
+def pad(texts: Sequence[Sequence[int]], config: DALLEConfig) -> Int[Tensor, "batch length"]:
+    """Token ids of texts, none longer than `length`, each with the padding of the places that it leaves.
+
+    The last tokens of the table are paddings, an own one for each place (section 2.2).
+    """
+    padding = range(config.vocabulary, config.vocabulary + config.length)
+    return torch.tensor([[*ids, *padding[len(ids) :]] for ids in texts])
+
+
 def attention_pattern(kind: str, text: int, side: int, kernel: int) -> Bool[Tensor, "tokens tokens"]:
     """Which tokens (columns) each token (rows) sees: figure 11.
 
@@ -116,7 +125,6 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         side, width = config.vae.side, config.width
-        # the last tokens of the table are paddings, an own one for each place of the text (section 2.2)
         self.text = nn.Embedding(config.vocabulary + config.length, width)
         self.text_positions = nn.Embedding(config.length, width)
         self.start = nn.Embedding(1, width)  # of the picture
@@ -181,12 +189,6 @@ class Transformer(nn.Module):
         code_loss = F.cross_entropy(of_codes.flatten(0, 1), codes.flatten())
         return TEXT_LOSS * text_loss + (1 - TEXT_LOSS) * code_loss
 
-    def pad(self, texts: Sequence[Sequence[int]]) -> Int[Tensor, "batch length"]:
-        """Token ids of texts, none longer than `length`, each with the padding of the places it leaves."""
-        first = self.config.vocabulary
-        padding = list(range(first, first + self.config.length))
-        return torch.tensor([[*ids, *padding[len(ids) :]] for ids in texts], device=self.start.weight.device)
-
     @torch.inference_mode()
     def sample(
         self,
@@ -210,7 +212,7 @@ class Transformer(nn.Module):
         """
         config, count = self.config, self.config.vae.side**2
         guided = guidance != 1
-        rows = torch.cat([text, self.pad([[]]).expand_as(text)]) if guided else text
+        rows = torch.cat([text, pad([[]], config).to(text.device).expand_as(text)]) if guided else text
         head = config.width // config.heads
         caches = [Cache(len(rows), config.heads, config.length + count, head, self.start.weight) for _ in self.blocks]
         steps = [Step(block, cache) for block, cache in zip(self.blocks, caches, strict=True)]  # type: ignore[arg-type]  # each is one
@@ -283,7 +285,7 @@ class DALLE(nn.Module):
                 raise InputError(
                     f"expected at most {self.config.length} tokens, got {len(ids)} of {text[:40]!r}; shorten the text"
                 )
-        return self.transformer.pad(read)
+        return pad(read, self.config).to(self.transformer.start.weight.device)
 
     def draw(
         self,

@@ -184,12 +184,12 @@ def cosine(begin: float, end: float, updates: int, step: int) -> float:
 
 def kl_weight(step: int, updates: int = 5_000, full: float = 6.6) -> float:
     """beta: 0 at first, so that codes come into use before they have to be used evenly."""
-    return cosine(0, full, updates, step)
+    return cosine(0.0, full, updates, step)
 
 
 def temperature(step: int, updates: int = 150_000, last: float = 1 / 16) -> float:
     """tau of the relaxation. At 1/16 a relaxed code is nearly one code, and the relaxed bound nearly the true one."""
-    return cosine(1, last, updates, step)
+    return cosine(1.0, last, updates, step)
 
 
 def step_size(step: int, updates: int = 1_200_000, first: float = 1e-4, last: float = 1.25e-6) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
 from random import Random
@@ -27,13 +28,15 @@ def world() -> World:
     return World()
 
 
-def training_scenes(seed: int, index: int, rows: range, batch_size: int, mix: Mix) -> list[Scene]:
-    """Scenes for some rows of a batch, all from the split "train"."""
+def training_scenes(
+    seed: int, index: int, rows: range, batch_size: int, mix: Mix, among: Iterable[str] | None = None
+) -> list[Scene]:
+    """Scenes for some rows of a batch, all from the split "train"; `among`: see `World.sample`."""
     kinds, shares = zip(*mix, strict=True)
     scenes = []
     for scene_seed in scene_seeds(seed, index, rows, batch_size):
         kind = Random(f"kind/{scene_seed}").choices(kinds, shares)[0]
-        scenes.append(world().sample(scene_seed, split="train", kind=kind))
+        scenes.append(world().sample(scene_seed, split="train", kind=kind, among=among))
     return scenes
 
 
