@@ -9,7 +9,6 @@ goes from one to the other. Guidance is Ho and Salimans' (arXiv 2207.12598).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,14 +175,14 @@ class StableDiffusion(nn.Module):
 
     @torch.no_grad()
     def draw(
-        self, prompt: str | Sequence[str], *, n: int = 1, seed: int = 0, steps: int = 20,
+        self, prompt: Texts, *, n: int = 1, seed: int = 0, steps: int = 20,
         guidance: float | None = None, sampler: str = "dpm-solver++", avoid: str = "", return_path: bool = False,
         return_attention: bool = False, progress: bool = False,
     ) -> Any:  # fmt: skip
         """Draw what a text says.
 
         Args:
-            prompt: one text, or several; "" draws whatever comes.
+            prompt: one text, or several (or token ids); "" draws whatever comes.
             n: pictures of each.
             seed: the k-th picture is the first one with seed + k, whatever else is drawn along with it.
             steps: of the sampler.
@@ -209,7 +208,7 @@ class StableDiffusion(nn.Module):
 
     @torch.no_grad()
     def draw_from(
-        self, image: Images, prompt: str | Sequence[str], *, n: int = 1, strength: float = 0.7, seed: int = 0,
+        self, image: Images, prompt: Texts, *, n: int = 1, strength: float = 0.7, seed: int = 0,
         steps: int = 20, guidance: float | None = None, sampler: str = "dpm-solver++", avoid: str = "",
         progress: bool = False,
     ) -> Any:  # fmt: skip
@@ -232,7 +231,7 @@ class StableDiffusion(nn.Module):
 
     @torch.no_grad()
     def inpaint(
-        self, image: Images, mask: Any, prompt: str | Sequence[str], *, n: int = 1, seed: int = 0, steps: int = 20,
+        self, image: Images, mask: Any, prompt: Texts, *, n: int = 1, seed: int = 0, steps: int = 20,
         guidance: float | None = None, sampler: str = "dpm-solver++", avoid: str = "", progress: bool = False,
     ) -> Any:  # fmt: skip
         """Draw a part of a picture anew, with the same weights: before each step the rest is put back, as noisy as it
@@ -264,7 +263,7 @@ class StableDiffusion(nn.Module):
         return pasted(drawn)
 
     def _draw(
-        self, prompt: str | Sequence[str], n: int, way: Way, start: Latents | None = None, strength: float = 1.0,
+        self, prompt: Texts, n: int, way: Way, start: Latents | None = None, strength: float = 1.0,
         hole: Bool[Tensor, "1 1 rows columns"] | None = None, path: bool = False, attention: bool = False,
     ) -> Any:  # fmt: skip
         """What the three share: pictures in groups that fit, and what comes with them."""
@@ -278,7 +277,7 @@ class StableDiffusion(nn.Module):
             lots = [torch.Generator().manual_seed(way.seed + number % n) for number in some.tolist()]
             told, looks = ids[some.to(device)], Looks(self.unet)
             with looks if attention else nullcontext():
-                z, seen = self._denoise(self.text.tokens(told), without, way, lots, start, strength, hole)
+                z, seen = self.denoise(self.text.tokens(told), without, way, lots, start, strength, hole)
             columns: list[list[Any]] = [self.decode(z)]
             if path:
                 columns.append([list(steps) for steps in zip(*map(self.decode, seen), strict=True)])
@@ -291,11 +290,23 @@ class StableDiffusion(nn.Module):
             drawn = [drawn[at : at + n] for at in range(0, len(drawn), n)]
         return drawn[0] if isinstance(prompt, str) else drawn
 
-    def _denoise(
-        self, words: Words, without: Words, way: Way, lots: list[torch.Generator], start: Latents | None,
-        strength: float, hole: Bool[Tensor, "1 1 rows columns"] | None,
+    def denoise(
+        self, words: Words, without: Float[Tensor, "1 tokens source"], way: Way, lots: list[torch.Generator],
+        start: Float[Tensor, "1 channels rows columns"] | None = None, strength: float = 1.0,
+        hole: Bool[Tensor, "1 1 rows columns"] | None = None,
     ) -> tuple[Latents, list[Tensor]]:  # fmt: skip
-        """From noise, or from what `start` and noise make, to latents; also z_0 as it was seen at each step."""
+        """From noise, or from what `start` and noise make, to latents.
+
+        Args:
+            words, without: the prompts, and what guidance leads away from.
+            way: see there.
+            lots: the chance of each picture.
+            start, strength: see `draw_from`.
+            hole: where latents are drawn anew; the others are `start`'s.
+
+        Returns:
+            The latents, scaled, and z_0 as it was seen at each step.
+        """
         config, device = self.config, words.device
         side = config.autoencoder.image_size // config.autoencoder.factor
 

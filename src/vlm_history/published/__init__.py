@@ -23,7 +23,8 @@ from vlm_history.errors import InputError
 from vlm_history.pretrain.clip import CLIP, CLIPConfig
 from vlm_history.pretrain.dvae import Decoder, DVAEConfig, Encoder
 from vlm_history.pretrain.gpt1 import GPT
-from vlm_history.published import clip, dalle, googlenet, gpt, vgg
+from vlm_history.pretrain.stable_diffusion import StableDiffusion
+from vlm_history.published import clip, dalle, googlenet, gpt, stable_diffusion, vgg
 from vlm_history.published.adapter import Adapter, read_safetensors
 
 
@@ -54,6 +55,7 @@ _MODELS: dict[str, Published] = {
     **{name: _clip(name) for name in clip.NAMES},
     **{name: Published(partial(kind, config), {}, gpt.FILES) for name, (kind, config) in gpt.NAMES.items()},
     **{name: _dalle(name) for name in dalle.NAMES},
+    **{name: Published(stable_diffusion.build, {}, stable_diffusion.FILES) for name in stable_diffusion.NAMES},
 }
 
 
@@ -107,6 +109,15 @@ def load(path: str | Path, name: str | None = None) -> nn.Module:
             return gpt.load(Path(path), *found, name)
         if name is not None:
             raise InputError(f"expected a directory with the {gpt.CONFIG} of {name}, got none in {path}; pass another")
+    if name is None or name in stable_diffusion.NAMES:
+        layout = stable_diffusion.layout(Path(path))
+        if layout is not None:
+            return stable_diffusion.load(Path(path), layout, name)
+        if name is not None:
+            raise InputError(
+                f"expected {name} as a directory of diffusers' or as the single file of its authors, as safetensors, "
+                f"got {path}, which is neither"
+            )
     tensors = read_safetensors(path)
     published, adapter = _recognise(tensors, candidates)
     if not name and adapter.share(tensors) < 0.5:
@@ -149,12 +160,13 @@ def export(model: nn.Module, directory: str | Path, library: str = "torchvision"
     """Write a model so that another library loads it back.
 
     Args:
-        model: one that `build` or `load` returned, or a CLIP, a GPT or a half of a discrete VAE of any size.
+        model: one that `build` or `load` returned, or a CLIP, a GPT, a half of a discrete VAE or a Stable Diffusion of
+            any size.
         directory: gets the weights, and what the library reads beside them.
-        library: one that has the model: "torchvision", "timm", "transformers", "open_clip" or "dall_e".
+        library: one that has the model: "torchvision", "timm", "transformers", "open_clip", "dall_e" or "diffusers".
 
     Returns:
-        The file of the weights.
+        The file of the weights; of a Stable Diffusion, that of the U-Net's.
 
     Raises:
         InputError: the model is none of the published ones, or the library does not have it.
@@ -175,6 +187,13 @@ def export(model: nn.Module, directory: str | Path, library: str = "torchvision"
             its = f"DALL-E's {type(model).__name__}"
             raise InputError(f"expected a library that has {its}, that is {', '.join(has)}, got {library!r}")
         return _write(directory, "model.safetensors", has[library].to_published(model), dalle.files(model, library))
+    if isinstance(model, StableDiffusion):
+        if library != "diffusers":
+            raise InputError(f"expected a library that has Stable Diffusion, that is diffusers, got {library!r}")
+        for folder, files in stable_diffusion.beside(model).items():
+            _describe(directory / folder, files)
+        parts = stable_diffusion.to_diffusers(model)
+        return {part: _write(directory / part, *what) for part, what in parts.items()}["unet"]
     for published in _MODELS.values():
         with torch.device("meta"):
             known = published.build()
@@ -190,10 +209,14 @@ def export(model: nn.Module, directory: str | Path, library: str = "torchvision"
     return _write(directory, "model.safetensors", published.adapters[library].to_published(model), {})
 
 
-def _write(directory: Path, name: str, tensors: dict[str, Tensor], files: dict[str, Any]) -> Path:
+def _describe(directory: Path, files: dict[str, Any]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for file, data in files.items():
         (directory / file).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def _write(directory: Path, name: str, tensors: dict[str, Tensor], files: dict[str, Any]) -> Path:
+    _describe(directory, files)
     beside = directory / f"{name}.part"
     save_file({k: v.detach().contiguous() for k, v in tensors.items()}, beside, metadata={"format": "pt"})
     return beside.replace(directory / name)

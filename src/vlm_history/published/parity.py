@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import open_clip
@@ -19,13 +20,18 @@ from torch import Tensor, nn
 
 from vlm_history.connect.cnn import VGG, GoogLeNet, GoogLeNetConfig, VGGConfig
 from vlm_history.connect.lstm import LSTM
+from vlm_history.pretrain.autoencoder import AutoencoderConfig
 from vlm_history.pretrain.clip import CLIP, CLIPConfig
 from vlm_history.pretrain.clip_towers import ResNetConfig, TextConfig, ViTConfig
 from vlm_history.pretrain.dvae import DVAEConfig, Encoder
 from vlm_history.pretrain.gpt1 import GPT, GPT1, GPT2, GPTConfig
-from vlm_history.published import build, clip, dalle, googlenet, gpt, names, vgg
+from vlm_history.pretrain.stable_diffusion import StableDiffusion, StableDiffusionConfig
+from vlm_history.pretrain.unet import UNetConfig
+from vlm_history.published import build, clip, dalle, googlenet, gpt, names, stable_diffusion, vgg
 
 BATCH = 3
+DIFFUSERS = find_spec("diffusers") is not None
+"""Without it, Stable Diffusion is left out."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,28 @@ def _open_clip(config: CLIPConfig) -> Any:
     return open_clip.CLIP(**clip.to_open_clip(config)["open_clip_config.json"]["model_cfg"])
 
 
+def diffusers_part(config: StableDiffusionConfig, part: str) -> Any:
+    """One of the parts of a Stable Diffusion, by diffusers' folder: diffusers' own, or transformers' text tower."""
+    import diffusers
+
+    with torch.device("meta"):
+        told = stable_diffusion.to_diffusers(StableDiffusion(config))[part][2]["config.json"]
+    if part == "text_encoder":
+        return transformers.CLIPTextModel(transformers.CLIPTextConfig.from_dict(told))
+    return {"unet": diffusers.UNet2DConditionModel, "vae": diffusers.AutoencoderKL}[part].from_config(told)
+
+
+def diffusers_parts(config: StableDiffusionConfig) -> dict[str, Any]:
+    """All of them."""
+    return {part: diffusers_part(config, part) for part in stable_diffusion.WEIGHTS}
+
+
 def _original(name: str) -> tuple[str, Callable[[], nn.Module]]:
     """The library that a published model comes from, and how to build it there."""
     if name == "openai/dall-e-encoder":
         return "transformers", lambda: _codebook(DVAEConfig.published())
+    if name in stable_diffusion.NAMES:
+        return "diffusers", lambda: nn.ModuleDict(diffusers_parts(StableDiffusionConfig.published()))
     if name in gpt.NAMES:
         return "transformers", lambda: _gpt(*gpt.NAMES[name])
     if name in clip.NAMES:
@@ -98,7 +122,8 @@ UNRIVALLED = frozenset({"openai/dall-e-decoder"})
 
 def counts() -> Iterator[Counted]:
     """All published models that a library has, too, counted."""
-    for name in [name for name in names() if name not in UNRIVALLED]:
+    absent = UNRIVALLED if DIFFUSERS else {*UNRIVALLED, *stable_diffusion.NAMES}
+    for name in [name for name in names() if name not in absent]:
         library, original = _original(name)
         with torch.device("meta"):
             both = [sum(p.numel() for p in model.parameters()) for model in (build(name), original())]
@@ -210,6 +235,27 @@ def _clip(image: ViTConfig | ResNetConfig, library: str, title: str) -> Held:
     return _gap(title, library, "image and text vectors, logits", made, told)
 
 
+def _diffusion() -> Held:
+    config = StableDiffusionConfig(
+        AutoencoderConfig(widths=(8, 16, 24), depth=2, channels=3, groups=4, image_size=32),
+        UNetConfig(channels=3, widths=(8, 16, 24), attention=(True, True, False), heads=4, source=20, groups=4),
+        TextConfig(vocabulary=90, length=12, width=20, depth=2, heads=4),
+        tokens=12,
+    )
+    theirs = {part: _awake(model) for part, model in diffusers_parts(config).items()}
+    ours = stable_diffusion.assemble({part: model.state_dict() for part, model in theirs.items()}, config)
+    pixels, z, times = torch.randn(BATCH, 3, 32, 32), torch.randn(BATCH, 3, 8, 8), torch.randint(1000, (BATCH,))
+    ids = torch.randint(1, 88, (BATCH, 12))
+    for row, length in enumerate((12, 7, 2)):
+        ids[row, 0], ids[row, length - 1 :] = 88, 89
+    words = theirs["text_encoder"](ids).last_hidden_state
+    coded = theirs["vae"].encode(pixels).latent_dist.parameters
+    told = [theirs["unet"](z, times, words).sample, coded, theirs["vae"].decode(z).sample, words]
+    seen, read = ours.autoencoder.encode(pixels), ours.condition(ids)
+    made = [ours.unet(z, times, read), torch.cat([seen.mean, seen.log_variance], 1), ours.autoencoder.decode(z), read]
+    return _gap("Stable Diffusion", "diffusers", "noise, latents, pictures, words", made, told)
+
+
 def held(seed: int = 0) -> Iterator[Held]:
     """All architectures, run beside the library's.
 
@@ -228,6 +274,7 @@ def held(seed: int = 0) -> Iterator[Held]:
         lambda: _clip(vit, "open_clip", "CLIP, ViT"),
         lambda: _clip(resnet, "open_clip", "CLIP, ResNet"),
         _dvae,
+        *((_diffusion,) if DIFFUSERS else ()),
     )
     for number, way in enumerate(ways):
         with torch.random.fork_rng(devices=[]), torch.no_grad():

@@ -317,18 +317,19 @@ def _older(name: str) -> str:
     return name.removeprefix("text_model.")
 
 
-def load(path: Path, name: str | None = None) -> StableDiffusion:
-    """A Stable Diffusion, from what `layout` knows.
+def load(path: Path, layout: str, name: str | None = None) -> StableDiffusion:
+    """A Stable Diffusion, from a directory of diffusers', of any size, or from the single file, of version 1.
 
     Args:
-        path: a directory of diffusers', of any size, or the single file, of version 1.
+        path: the one or the other.
+        layout: which, see there.
         name: one of `NAMES` that it shall be.
 
     Raises:
         InputError: another architecture than that of `name`, a configuration that ours cannot be, or tensors that do
             not fit.
     """
-    if layout(path) == "original":
+    if layout == "original":
         return from_original(read_safetensors(path), StableDiffusionConfig.published())
     config = configuration(path)
     if name is not None and config != StableDiffusionConfig.published():
@@ -337,7 +338,7 @@ def load(path: Path, name: str | None = None) -> StableDiffusion:
         part: {_older(one): tensor for one, tensor in read_safetensors(path / part / file).items()}
         for part, file in WEIGHTS.items()
     }
-    return _assemble(parts, config, original=False, tokenizer=_tokenizer(path, config))
+    return assemble(parts, config, tokenizer=_tokenizer(path, config))
 
 
 def from_original(tensors: Mapping[str, Tensor], config: StableDiffusionConfig) -> StableDiffusion:
@@ -346,13 +347,14 @@ def from_original(tensors: Mapping[str, Tensor], config: StableDiffusionConfig) 
         part: {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         for part, prefix in ORIGINAL.items()
     }
-    return _assemble(parts, config, original=True, tokenizer=_tokenizer(None, config))
+    return assemble(parts, config, original=True, tokenizer=_tokenizer(None, config))
 
 
-def _assemble(
-    parts: Mapping[str, Mapping[str, Tensor]], config: StableDiffusionConfig, original: bool,
-    tokenizer: BytePairTokenizer | None,
+def assemble(
+    parts: Mapping[str, Mapping[str, Tensor]], config: StableDiffusionConfig, original: bool = False,
+    tokenizer: BytePairTokenizer | None = None,
 ) -> StableDiffusion:  # fmt: skip
+    """A Stable Diffusion from the tensors of each part, by diffusers' folders, in its names or the authors'."""
     with torch.device("meta"):
         model = StableDiffusion(config, tokenizer)
     for part, adapter in adapters(config, original).items():
@@ -407,22 +409,28 @@ def to_diffusers(model: StableDiffusion) -> dict[str, tuple[str, dict[str, Tenso
     return parts
 
 
-def beside(model: StableDiffusion) -> dict[str, dict[str, Any]]:
-    """What else diffusers reads: JSON by folder, "" being the directory itself."""
-    noise, words = model.config.noise, model.tokenizer
-    scheduler = {
-        "_class_name": "DPMSolverMultistepScheduler",
-        **{theirs: getattr(noise, ours) for ours, theirs in _NOISE.items()},
+def scheduler(noise: NoiseConfig) -> dict[str, Any]:
+    """A forward process as diffusers' DDIM has it; from its configuration all other schedulers can be made."""
+    return {
+        "_class_name": "DDIMScheduler", **{theirs: getattr(noise, ours) for ours, theirs in _NOISE.items()},
         "beta_schedule": _SHAPES[noise.shape], "prediction_type": _PREDICTIONS[noise.prediction], "steps_offset": 1,
         "set_alpha_to_one": False, "clip_sample": False,
     }  # fmt: skip
+
+
+def beside(model: StableDiffusion) -> dict[str, dict[str, Any]]:
+    """What else diffusers reads: JSON by folder, "" being the directory itself."""
+    words = model.tokenizer
     index: dict[str, Any] = {
         "_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.30.0", "requires_safety_checker": False,
         "feature_extractor": [None, None], "safety_checker": [None, None],
-        "scheduler": ["diffusers", scheduler["_class_name"]], "unet": ["diffusers", "UNet2DConditionModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"], "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"], "text_encoder": ["transformers", "CLIPTextModel"],
     }  # fmt: skip
-    files: dict[str, dict[str, Any]] = {"": {INDEX: index}, "scheduler": {Path(SCHEDULER).name: scheduler}}
+    files: dict[str, dict[str, Any]] = {
+        "": {INDEX: index},
+        "scheduler": {Path(SCHEDULER).name: scheduler(model.config.noise)},
+    }
     if words is not None:
         files["tokenizer"] = _tokenizer_files(words, model.config.tokens)
         index["tokenizer"] = ["transformers", files["tokenizer"]["tokenizer_config.json"]["tokenizer_class"]]
