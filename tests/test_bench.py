@@ -11,9 +11,13 @@ import torch
 from vlm_history import bench
 from vlm_history.cli import main
 from vlm_history.errors import InputError
+from vlm_history.pretrain.autoencoder import AutoencoderConfig
 from vlm_history.pretrain.clip import CLIPConfig
 from vlm_history.pretrain.clip_towers import TextConfig, ViTConfig
 from vlm_history.pretrain.gpt1 import GPTConfig
+from vlm_history.pretrain.samplers import NoiseConfig
+from vlm_history.pretrain.stable_diffusion import StableDiffusionConfig
+from vlm_history.pretrain.unet import UNetConfig
 
 
 def sides(ours: float, reference: float, log: list[str] | None = None) -> bench.Sides:
@@ -121,6 +125,29 @@ def test_both_write_the_same() -> None:
     ours, theirs = bench._gpt2(config)
     tokens = torch.randint(90, (2, 5))
     assert torch.equal(ours.generate(tokens, new=9), bench.bare_loop(theirs, tokens, 9))
+
+
+@torch.no_grad()
+def test_the_unet_and_the_whole_pipeline_are_diffusers() -> None:
+    """At a small size, here; `bench` compares at those it names."""
+    torch.manual_seed(0)
+    config = StableDiffusionConfig(
+        AutoencoderConfig(widths=(8, 12), depth=1, channels=2, groups=4, image_size=16),
+        UNetConfig(channels=2, widths=(8, 16), attention=(True, False), depth=1, heads=2, source=12, groups=4),
+        TextConfig(90, length=10, width=12, depth=1, heads=2),
+        NoiseConfig(prediction="v"),
+        tokens=10,
+    )
+    ours, reference, compare = bench._unet(config, side=8)
+    assert ours().shape == (1, 2, 8, 8) and compare(ours(), reference()) < 1e-5
+    ours, reference, compare = bench._pipeline(config, steps=3)
+    assert ours().shape == (1, 3, 16, 16) and compare(ours(), reference()) < 1e-5
+
+
+def test_without_diffusers_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="expected diffusers to be installed"):
+        bench.run(["drawing"])
 
 
 def test_threads_are_given_back() -> None:

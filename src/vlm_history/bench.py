@@ -17,6 +17,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ from vlm_history.connect.lstm import LSTM
 from vlm_history.connect.show_attend_and_tell import ShowAttendAndTell, ShowAttendAndTellConfig
 from vlm_history.errors import InputError
 from vlm_history.pretrain.clip import CLIP, CLIPConfig
+from vlm_history.pretrain.clip_towers import TextConfig
 from vlm_history.pretrain.contrastive import bounded_loss, contrastive_loss
 from vlm_history.pretrain.gpt1 import GPT2, GPTConfig
-from vlm_history.published import clip, gpt
+from vlm_history.pretrain.stable_diffusion import StableDiffusionConfig, Way
+from vlm_history.pretrain.unet import UNet
+from vlm_history.published import clip, gpt, stable_diffusion
 
 Sides = tuple[Callable[[], Any], Callable[[], Any], Callable[[Any, Any], float]]
 """Ours, the reference, and the greatest difference between what they return."""
@@ -216,6 +220,76 @@ def gpt_2_writing() -> Sides:
     return lambda: ours.generate(tokens, new=16), lambda: bare_loop(theirs, tokens, 16), apart
 
 
+def _need_diffusers() -> None:
+    if find_spec("diffusers") is None:
+        raise InputError("expected diffusers to be installed, which this is compared with; pip install diffusers")
+
+
+def _unet(config: StableDiffusionConfig, side: int) -> Sides:
+    _need_diffusers()
+    from vlm_history.published.parity import diffusers_part
+
+    theirs = diffusers_part(config, "unet").eval()
+    with torch.device("meta"):
+        ours = UNet(config.unet).eval()
+    tensors = stable_diffusion.unet(config.unet).from_published(theirs.state_dict(), ours)
+    ours.load_state_dict(tensors, assign=True)
+    z, times = torch.randn(1, config.unet.channels, side, side), torch.tensor([500])
+    words = torch.randn(1, config.tokens, config.unet.source)
+    return lambda: ours(z, times, words), lambda: theirs(z, times, words).sample, apart
+
+
+def unet_step() -> Sides:
+    """A step of Stable Diffusion v1's U-Net, for 256 x 256 pixels: ours / diffusers'."""
+    return _unet(StableDiffusionConfig.published(), side=32)
+
+
+def _pipeline(config: StableDiffusionConfig, steps: int) -> Sides:
+    """Both from token ids and the same noise to pixels from 0 to 1."""
+    _need_diffusers()
+    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+
+    from vlm_history.published.parity import diffusers_parts
+
+    theirs = {part: model.eval() for part, model in diffusers_parts(config).items()}
+    ours = stable_diffusion.assemble({part: model.state_dict() for part, model in theirs.items()}, config)
+    told = config.noise
+    scheduler = DPMSolverMultistepScheduler(
+        told.steps, told.first, told.last, told.shape,
+        prediction_type="v_prediction" if told.prediction == "v" else "epsilon",
+    )  # fmt: skip
+    pipeline: Any = StableDiffusionPipeline(
+        **theirs, tokenizer=None, scheduler=scheduler, safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    end = config.text.vocabulary - 1
+    ids, none = (ours.read(torch.tensor([[end - 1, *said, end]])) for said in ([5, 8, 13], []))
+    side, pixels = config.autoencoder.image_size // config.autoencoder.factor, config.autoencoder.image_size
+    noise = torch.randn(1, config.unet.channels, side, side, generator=torch.Generator().manual_seed(0))
+    way = Way(0, steps, config.guidance, "dpm-solver++", "", False)
+
+    def draw() -> Tensor:
+        words, without = ours.text.tokens(ids), ours.text.tokens(none)
+        z, _ = ours.denoise(words, without, way, [torch.Generator().manual_seed(0)])
+        return (ours.autoencoder.decode(z / config.autoencoder.scale) / 2 + 0.5).clamp(0, 1)
+
+    def draw_theirs() -> Tensor:
+        words, without = (theirs["text_encoder"](x).last_hidden_state for x in (ids, none))
+        drawn: Tensor = pipeline(
+            prompt_embeds=words, negative_prompt_embeds=without, num_inference_steps=steps, latents=noise,
+            guidance_scale=config.guidance, output_type="pt", height=pixels, width=pixels,
+        ).images  # fmt: skip
+        return drawn
+
+    return draw, draw_theirs, apart
+
+
+def drawing() -> Sides:
+    """This world's Stable Diffusion draws in 20 steps of DPM-Solver++, from token ids to pixels: ours / diffusers'."""
+    return _pipeline(StableDiffusionConfig.world(TextConfig(3_000, length=64, width=192, depth=2, heads=4)), steps=20)
+
+
 CASES: dict[str, Callable[[], Sides]] = {
     "lstm": lstm,
     "show-attend-and-tell": show_attend_and_tell,
@@ -226,6 +300,8 @@ CASES: dict[str, Callable[[], Sides]] = {
     "clip-loss": clip_loss,
     "clip-image": clip_image,
     "clip-image-transformers": clip_image_transformers,
+    "unet-step": unet_step,
+    "drawing": drawing,
 }
 """Name -> what makes its two sides ready."""
 

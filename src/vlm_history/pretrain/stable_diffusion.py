@@ -247,10 +247,9 @@ class StableDiffusion(nn.Module):
         """
         way = Way(seed, steps, self.config.guidance if guidance is None else guidance, sampler, avoid, progress)
         config = self.config.autoencoder
-        there, hole = (
-            read_images(one, size=config.image_size, mean=(0.0,) * 3, std=(1.0,) * 3, crop=True)
-            for one in (_single(image), _read_mask(mask, image))
-        )
+        plain: dict[str, Any] = {"size": config.image_size, "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop": True}
+        there = read_images(_single(image), **plain)
+        hole = read_images(_read_mask(mask, image), **plain)
         # a latent is drawn anew if any of its pixels is
         grid = F.max_pool2d((hole[:, :1] > 0.5).float(), config.factor) > 0
         drawn = self._draw(prompt, n, way, start=self.encode(image), hole=grid)
@@ -271,7 +270,8 @@ class StableDiffusion(nn.Module):
             raise InputError(f"expected at least one picture, got n={n}")
         device, side = self.unet.outputs.weight.device, self.config.autoencoder.image_size
         ids = self.read(prompt).repeat_interleave(n, 0)
-        without = self.condition(way.avoid)
+        end = self.config.text.vocabulary - 1
+        without = self.condition(way.avoid or torch.tensor([[end - 1, end]]))
         drawn: list[Any] = []
         for some in torch.arange(len(ids)).split(max(1, PIXELS // side**2)):
             lots = [torch.Generator().manual_seed(way.seed + number % n) for number in some.tolist()]
@@ -364,8 +364,8 @@ def _read_mask(mask: Any, image: Images) -> Picture:
             f"expected a mask as booleans or bytes (height, width), got {marked.dtype} {marked.shape}; what is not 0 "
             "is drawn anew"
         )
-    if isinstance(image, (str, Path)) and Path(image).is_file():
-        with Image.open(image) as opened:  # what cannot be opened is told when it is read
+    if isinstance(image, (str, Path)):
+        with Image.open(image) as opened:
             image = opened.copy()
     size = image.shape[:2] if isinstance(image, np.ndarray) else image.size[::-1]
     if marked.shape != size:
