@@ -32,7 +32,7 @@ class Captioner(Eye):
 def both(shelf: Path) -> tuple[Eye, Captioner]:
     eye, captioner = Eye(Config()), Captioner(Config())
     captioner.cnn.load_state_dict(eye.cnn.state_dict())
-    checkpoints.save(eye, shelf / "eye", half=True)
+    checkpoints.save(eye, shelf / "eye", bits=16)
     return eye, captioner
 
 
@@ -40,7 +40,7 @@ def test_what_is_shared_is_not_stored_again(tmp_path: Path) -> None:
     _, captioner = both(tmp_path)
     with torch.no_grad():
         captioner.cnn.bias += 1  # tuned: no longer the other's
-    checkpoints.save(captioner, tmp_path / "captioner", half=True, shared={"eye": tmp_path / "eye"})
+    checkpoints.save(captioner, tmp_path / "captioner", bits=16, shared={"eye": tmp_path / "eye"})
     own = checkpoints._read(tmp_path / "captioner")
     assert sorted(own) == ["cnn.bias", "words.bias", "words.weight"]
     again = checkpoints.load(Captioner, tmp_path / "captioner")
@@ -50,8 +50,8 @@ def test_what_is_shared_is_not_stored_again(tmp_path: Path) -> None:
 
 def test_saved_whole_again_it_needs_no_other(tmp_path: Path) -> None:
     _, captioner = both(tmp_path)
-    checkpoints.save(captioner, tmp_path / "captioner", half=True, shared={"eye": tmp_path / "eye"})
-    checkpoints.save(captioner, tmp_path / "captioner", half=True)
+    checkpoints.save(captioner, tmp_path / "captioner", bits=16, shared={"eye": tmp_path / "eye"})
+    checkpoints.save(captioner, tmp_path / "captioner", bits=16)
     assert not (tmp_path / "captioner" / "shared.json").exists()
     checkpoints.load(Captioner, tmp_path / "captioner", shelf=tmp_path / "nowhere")
 
@@ -59,10 +59,24 @@ def test_saved_whole_again_it_needs_no_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", ["gone", "others"])
 def test_a_part_that_is_gone_or_changed_is_missed_by_name(tmp_path: Path, change: str) -> None:
     _, captioner = both(tmp_path)
-    checkpoints.save(captioner, tmp_path / "captioner", half=True, shared={"eye": tmp_path / "eye"})
+    checkpoints.save(captioner, tmp_path / "captioner", bits=16, shared={"eye": tmp_path / "eye"})
     if change == "gone":
         (tmp_path / "eye" / "model.safetensors").unlink()
     else:
-        checkpoints.save(Eye(Config()), tmp_path / "eye", half=True)
+        checkpoints.save(Eye(Config()), tmp_path / "eye", bits=16)
     with pytest.raises(InputError, match=r"weights of eye with which those in .*captioner were trained"):
         checkpoints.load(Captioner, tmp_path / "captioner")
+
+
+def test_eight_bits_are_within_half_a_step_and_stay_what_they_are(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    captioner = Captioner(Config(width=40))
+    checkpoints.save(captioner, tmp_path / "captioner", bits=8)
+    again = checkpoints.load(Captioner, tmp_path / "captioner")
+    steps = captioner.words.weight.abs().amax(1, keepdim=True) / 127
+    assert ((again.words.weight - captioner.words.weight).abs() <= 0.501 * steps).all()
+    torch.testing.assert_close(again.words.bias, captioner.words.bias, atol=1e-3, rtol=1e-3)
+    checkpoints.save(again, tmp_path / "again", bits=8, shared={"captioner": tmp_path / "captioner"})
+    assert not checkpoints._read(tmp_path / "again")  # nothing is its own: what was read from 8 bits is theirs exactly
+    with pytest.raises(InputError, match="8, 16 or 32"):
+        checkpoints.save(captioner, tmp_path / "four", bits=4)

@@ -27,6 +27,8 @@ from vlm_history.text import BytePairTokenizer, WordTokenizer
 System = TypeVar("System", bound=nn.Module)
 LARGEST = 7 * 2**20
 """Bytes of a file of weights, so that each stays small enough for a repository."""
+SCALE = "/scale"
+"""What follows a tensor's name in that of its scales, where it is stored in 8 bits."""
 
 
 def _tokenizer(system_class: type[nn.Module]) -> type[WordTokenizer] | type[BytePairTokenizer] | None:
@@ -80,13 +82,46 @@ def _parts(weights: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     return parts
 
 
+def _stored(weights: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
+    """Tensors as they are stored.
+
+    In 8 bits a row of a matrix is whole numbers from -127 to 127 and their scale, the row's largest weight over 127;
+    vectors, which are few, are in half precision, as everything is in 16 bits.
+
+    Raises:
+        InputError: another number of bits than 8, 16 or 32.
+    """
+    if bits not in (8, 16, 32):
+        raise InputError(f"expected weights of 8, 16 or 32 bits, got {bits}")
+    stored = {}
+    for name, tensor in weights.items():
+        if bits == 8 and tensor.is_floating_point() and tensor.ndim > 1:
+            rows = tensor.float().flatten(1)
+            scale = rows.abs().amax(1).clamp_min(1e-12) / 127
+            stored[name] = (rows / scale[:, None]).round().to(torch.int8).view_as(tensor)
+            stored[name + SCALE] = scale
+        else:
+            stored[name] = tensor.half() if bits < 32 and tensor.is_floating_point() else tensor
+    return stored
+
+
+def _unstored(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The way back: what was stored in 8 bits is in single precision, the rest as it is."""
+    weights = {name: tensor for name, tensor in stored.items() if not name.endswith(SCALE)}
+    for name, scale in stored.items():
+        if name.endswith(SCALE):
+            whole = stored[name.removesuffix(SCALE)]
+            weights[name.removesuffix(SCALE)] = (whole.flatten(1) * scale[:, None]).view_as(whole)
+    return weights
+
+
 def _read(directory: Path) -> dict[str, Tensor]:
     """All tensors of a folder's own files."""
     try:
         parts = [load_file(path) for path in sorted(directory.glob("model*.safetensors"))]
     except SafetensorError as error:
         raise InputError(f"expected safetensors in {directory}, got a damaged or foreign file ({error})") from error
-    return {name: tensor for part in parts for name, tensor in part.items()}
+    return _unstored({name: tensor for part in parts for name, tensor in part.items()})
 
 
 def _digest(tensors: Mapping[str, Tensor], names: Iterable[str]) -> str:
@@ -103,7 +138,7 @@ def save(
     model: Any,
     directory: str | Path,
     card: dict[str, Any] | None = None,
-    half: bool = False,
+    bits: int = 32,
     shared: Mapping[str, Path] | None = None,
 ) -> Path:
     """Write a system, beside its place first, so that a half-written one is never seen.
@@ -112,7 +147,7 @@ def save(
         model: a module with `config` (a dataclass) and, if it reads or writes words, `tokenizer`.
         directory: where it goes; what was there is replaced.
         card: how the weights were made; an earlier card stays if None.
-        half: store the weights in half precision, as the shipped ones are.
+        bits: of a stored weight: 32, 16 or 8, see `_stored`. Models compute in single precision all the same.
         shared: names and folders of systems of which this one has parts. Tensors that are there, under the same name
             and with the same values, are not stored again.
     """
@@ -120,17 +155,15 @@ def save(
     beside = directory.with_name(directory.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    # Half precision on disk halves what the package weighs; models compute in single precision all the same.
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    weights = {k: v.half() if half and v.is_floating_point() else v for k, v in weights.items()}
     taken = {}
     for name, folder in (shared or {}).items():
         theirs = _read(folder)
-        same = sorted(k for k, v in weights.items() if k in theirs and torch.equal(theirs[k], v))
+        same = sorted(k for k, v in weights.items() if k in theirs and torch.equal(theirs[k], v.to(theirs[k].dtype)))
         if same:
-            taken[name] = {"sha256": _digest(weights, same), "tensors": same}
+            taken[name] = {"sha256": _digest(theirs, same), "tensors": same}
             weights = {k: v for k, v in weights.items() if k not in same}
-    for number, part in enumerate(_parts(weights), start=1):
+    for number, part in enumerate(_parts(_stored(weights, bits)), start=1):
         save_file(part, beside / ("model.safetensors" if number == 1 else f"model-{number}.safetensors"))
     if taken:
         (beside / "shared.json").write_text(json.dumps(taken, indent=1) + "\n", encoding="utf-8")

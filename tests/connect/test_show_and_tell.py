@@ -135,7 +135,7 @@ def test_a_folder_holds_the_whole_system(model: ShowAndTell, tmp_path) -> None: 
     again = checkpoints.load(ShowAndTell, tmp_path / "m").eval()
     assert again.config == model.config and again.tokenizer.vocabulary == WORDS.vocabulary
     assert again.caption(PICTURES) == model.caption(PICTURES)
-    checkpoints.save(model, tmp_path / "h", half=True)
+    checkpoints.save(model, tmp_path / "h", bits=16)
     assert (tmp_path / "h/model.safetensors").stat().st_size < (tmp_path / "m/model.safetensors").stat().st_size * 0.6
     assert checkpoints.load(ShowAndTell, tmp_path / "h").image.weight.dtype == torch.float32
     (tmp_path / "m/tokenizer.json").unlink()

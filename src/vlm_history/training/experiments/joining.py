@@ -132,7 +132,7 @@ class Joining(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the captioner."""
         assert isinstance(module, Join)
-        checkpoints.save(module.model, directory, half=True)
+        checkpoints.save(module.model, directory, bits=16)
 
 
 def marks(model: ShowAndTell, scenes: list[Scene]) -> dict[str, float]:

@@ -214,7 +214,7 @@ class Pairing(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the CLIP."""
         assert isinstance(module, Apart)
-        checkpoints.save(module.model, directory, half=True)
+        checkpoints.save(module.model, directory, bits=16)
 
 
 @cache

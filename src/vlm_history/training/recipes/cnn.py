@@ -152,7 +152,7 @@ class Objects(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the classifier."""
         assert isinstance(module, NameObjects)
-        checkpoints.save(module.model, directory, half=True)
+        checkpoints.save(module.model, directory, bits=16)
 
 
 RECIPE = Recipe(

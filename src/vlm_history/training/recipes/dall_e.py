@@ -201,7 +201,7 @@ class Stream(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the DALL-E."""
         assert isinstance(module, Write)
-        checkpoints.save(module.model, directory, half=True)
+        checkpoints.save(module.model, directory, bits=16)
 
 
 RECIPE = Recipe(

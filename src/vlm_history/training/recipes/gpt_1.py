@@ -69,7 +69,7 @@ class Reading(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the language model."""
         assert isinstance(module, Guess)
-        checkpoints.save(module.model, directory, half=True)
+        checkpoints.save(module.model, directory, bits=16)
 
 
 RECIPE = Recipe(

@@ -65,7 +65,7 @@ class Sentences(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the language model."""
         assert isinstance(module, Predict)
-        checkpoints.save(module.model, directory, half=True)
+        checkpoints.save(module.model, directory, bits=16)
 
 
 RECIPE = Recipe(

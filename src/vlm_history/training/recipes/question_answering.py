@@ -140,7 +140,7 @@ class Answers(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the answerer."""
         assert isinstance(module, Answer)
-        checkpoints.save(module.model, directory, half=True, shared={"show-and-tell": find("show-and-tell").weights})
+        checkpoints.save(module.model, directory, bits=16, shared={"show-and-tell": find("show-and-tell").weights})
 
 
 RECIPE = Recipe(

@@ -158,7 +158,7 @@ class Captions(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the captioner."""
         assert isinstance(module, Tell)
-        checkpoints.save(module.model, directory, half=True)
+        checkpoints.save(module.model, directory, bits=16)
 
 
 RECIPE = Recipe(

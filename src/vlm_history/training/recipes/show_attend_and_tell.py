@@ -184,7 +184,7 @@ class Attending(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the captioner."""
         assert isinstance(module, Attend)
-        checkpoints.save(module.model, directory, half=True, shared={"cnn": find("cnn").weights})
+        checkpoints.save(module.model, directory, bits=16, shared={"cnn": find("cnn").weights})
 
 
 RECIPE = Recipe(
