@@ -277,7 +277,7 @@ class Pairs(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the CLIP."""
         assert isinstance(module, Match)
-        checkpoints.save(module.model, directory, bits=16)
+        checkpoints.save(module.model, directory, bits=8)
 
 
 ALONE: Mix = (("one", 1.0),)
