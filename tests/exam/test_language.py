@@ -1,4 +1,4 @@
-"""The card of the language model tells the truth."""
+"""The cards of the language models tell the truth."""
 
 import json
 
@@ -6,9 +6,11 @@ import pytest
 
 from vlm_history.exam.language import perplexities
 from vlm_history.systems import find, load
+from vlm_history.training.text_tasks import zero_shot
+from vlm_history.training.texts import unread
 
 
-def test_shipped_card_tells_the_truth() -> None:
+def test_the_card_of_the_lstm_tells_the_truth() -> None:
     system = find("lstm")
     if not system.shipped:
         pytest.skip("no weights shipped yet")
@@ -16,3 +18,16 @@ def test_shipped_card_tells_the_truth() -> None:
     again = perplexities(load("lstm"), n=200, seed=scores["seed"])
     for language in ("ko", "en"):
         assert again[f"perplexity_{language}"] == pytest.approx(scores[f"perplexity_{language}"], rel=0.05)
+
+
+def test_the_card_of_gpt_1_tells_the_truth() -> None:
+    system = find("gpt-1")
+    if not system.shipped:
+        pytest.skip("no weights shipped yet")
+    scores = json.loads((system.weights / "card.json").read_text(encoding="utf-8"))["scores"]
+    model = load("gpt-1")
+    for language in ("ko", "en"):
+        assert model.perplexity(unread(30, language)) == pytest.approx(scores[f"perplexity_{language}"], rel=0.1)
+    asked = zero_shot(model, 40)
+    for name in ("kind", "ending"):
+        assert asked[name] == pytest.approx(scores[f"zero_shot_{name}"], abs=0.15)
