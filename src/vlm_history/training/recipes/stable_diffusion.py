@@ -1,0 +1,314 @@
+"""Stable Diffusion: first an autoencoder, then, in its latents, the way from noise to what a sentence says.
+
+Both stages see the hundred everyday things of `world.drawing`, alone and in pairs. The paper's autoencoder is also held
+to the features of a classifier and to an adversary, which keep the texture of photographs crisp; a drawing is flat
+colour and edges, which an absolute difference keeps by itself, and either of them would cost as much as the autoencoder
+once more. The KL term is slight, as there (section 3.1), and latents are then brought to mean 0 and deviation 1.
+
+The second stage trains the U-Net alone. Its pictures are encoded once, before it begins, since to draw and to encode a
+picture again and again takes half as long as to learn from it; sentences are chosen anew each time, in Korean or in
+English by lot, and one in ten is left out, so that a drawing can be guided (Ho and Salimans, arXiv 2207.12598). CLIP's
+text tower reads them, as it was trained. What is kept is a moving average of the weights (DDPM, arXiv 2006.11239,
+appendix B).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from vlm_history import checkpoints
+from vlm_history.pretrain.autoencoder import Autoencoder, AutoencoderConfig
+from vlm_history.pretrain.clip import CLIP, CLIPConfig, read_texts
+from vlm_history.pretrain.clip_towers import TextConfig
+from vlm_history.pretrain.stable_diffusion import StableDiffusion, StableDiffusionConfig
+from vlm_history.systems import find
+from vlm_history.training.experts import expert
+from vlm_history.training.recipe import Batch, Recipe, Stage, scene_seeds
+from vlm_history.training.recipes.clip import RECIPE as CLIPS
+from vlm_history.training.recipes.clip import tokenizer
+from vlm_history.training.scenes import Mix, pixels_of, training_scenes, world
+from vlm_history.world import drawing
+from vlm_history.world.grammar import LANGUAGES
+from vlm_history.world.scenes import Scene
+
+VALIDATION = "validation"
+TOGETHER = 128
+"""Pictures that are encoded at a time."""
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """Bytes -> from -1 to 1, as the autoencoder wants them."""
+    return pixels.float() / 127.5 - 1
+
+
+class Reconstruct(nn.Module):
+    """The autoencoder with its loss.
+
+    Args:
+        model: the autoencoder.
+        kl: weight of a nat of KL beside a value of a pixel, from -1 to 1, that is off by 1.
+    """
+
+    def __init__(self, model: Autoencoder, kl: float) -> None:
+        super().__init__()
+        self.model, self.kl = model, kl
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed loss, a mean over the values of each picture, and its weight.
+
+        Args:
+            pixels: (B, 3, 64, 64) bytes.
+        """
+        x = normalised(pixels)
+        found = self.model.encode(x)
+        again = self.model.decode(found.sample(torch.randn_like(found.mean)))
+        each = (again - x).abs().flatten(1).sum(1) + self.kl * found.divergence()
+        return each.sum() / x[0].numel(), torch.tensor(float(len(x)), device=x.device)
+
+
+@dataclass(frozen=True)
+class Pictures(Stage):
+    """The first stage.
+
+    Attributes:
+        mix: kinds of scenes and their shares.
+        kl: see `Reconstruct`.
+        looks: validation scenes.
+    """
+
+    mix: Mix = (("one", 0.5), ("pair", 0.5))
+    kl: float = 1e-3
+    looks: int = 256
+
+    def build(self, earlier: nn.Module | None) -> nn.Module:
+        """A new autoencoder."""
+        return Reconstruct(Autoencoder(AutoencoderConfig.world()), self.kl)
+
+    def batch(self, seed: int, index: int, rows: range) -> Batch:
+        """Training scenes."""
+        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY)
+        return {"pixels": pixels_of(scenes)}
+
+    def evaluate(self, module: nn.Module) -> dict[str, float]:
+        """Of validation scenes: peak signal to noise ratio in decibels, by the mean of q(z | x), and the nats of KL of
+        a picture."""
+        assert isinstance(module, Reconstruct)
+        x = normalised(pixels_of(drawing.scenes(world(), self.looks, seed=1, split=VALIDATION)))
+        error, nats = [], []
+        for some in x.to(next(module.parameters()).device).split(TOGETHER):
+            again, found = module.model(some)
+            error.append((again.clamp(-1, 1) - some).square().flatten(1).mean(1) / 4)
+            nats.append(found.divergence())
+        return {"psnr": -10 * math.log10(float(torch.cat(error).mean())), "nats": float(torch.cat(nats).mean())}
+
+
+def told(scene: Scene, seed: int, dropped: float) -> str:
+    """What is said of a scene this time: a caption in one of the languages or, this share of the time, nothing."""
+    lots = Random(f"told/{seed}")
+    return "" if lots.random() < dropped else scene.caption(lots.choice(LANGUAGES), style=lots.getrandbits(16))
+
+
+@cache
+def text_config() -> TextConfig:
+    """The text tower of this world's CLIP."""
+    return CLIPConfig.world(len(tokenizer())).text
+
+
+def read(texts: list[str]) -> Tensor:
+    """Texts -> padded token ids (texts, length)."""
+    config = StableDiffusionConfig.world(text_config())
+    return read_texts(texts, TextConfig(config.text.vocabulary, config.tokens), tokenizer())
+
+
+def begin(reader: str) -> StableDiffusion:
+    """A new Stable Diffusion; its text tower is that of the CLIP that the recipe of this hash made, if one is asked
+    for."""
+    made = expert("clip", reader) if reader else CLIP(CLIPConfig.world(len(tokenizer())), tokenizer())
+    model = StableDiffusion(StableDiffusionConfig.world(made.config.text), made.tokenizer)
+    model.text.load_state_dict({k: v for k, v in made.text.state_dict().items() if not k.startswith("project.")})
+    return model
+
+
+class Denoise(nn.Module):
+    """Stable Diffusion with its loss; autoencoder and text tower rest.
+
+    Args:
+        model: the Stable Diffusion.
+        pictures: the scenes that are learned from, by stage.
+        decay: of the moving average of the U-Net's weights.
+    """
+
+    def __init__(self, model: StableDiffusion, pictures: Latents, decay: float) -> None:
+        super().__init__()
+        self.model, self.pictures, self.decay = model.requires_grad_(False), pictures, decay
+        model.unet.requires_grad_(True)
+        self.average = copy.deepcopy(model.unet).requires_grad_(False)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+        self.latents: Tensor | None = None
+
+    def encode(self, device: torch.device) -> Tensor:
+        """The latents of all pictures, encoded when they are first asked for: by then the weights are there."""
+        if self.latents is None:
+            numbers = torch.arange(self.pictures.pictures).split(TOGETHER)
+            encoded = []
+            for some in tqdm(numbers, desc="encoding", unit=" images", unit_scale=TOGETHER):
+                pixels = pixels_of([self.pictures.scene(number) for number in some.tolist()])
+                encoded.append(self.model.encode(normalised(pixels).to(device)).half())
+            self.latents = torch.cat(encoded)
+        return self.latents
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the average towards the weights; at first faster, so that it forgets what they began as."""
+        updates = self.get_buffer("updates")
+        updates += 1
+        kept = min(self.decay, float(updates) / (float(updates) + 10))
+        for average, now in zip(self.average.parameters(), self.model.unet.parameters(), strict=True):
+            average.lerp_(now, 1 - kept)
+
+    def forward(self, rows: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed loss and its weight.
+
+        Args:
+            rows: (B,) which pictures.
+            tokens: (B, length), padded.
+        """
+        if self.training:
+            self.follow()
+        with torch.no_grad():
+            z = self.encode(rows.device)[rows].float()
+            words = self.model.condition(tokens)
+        times = torch.randint(self.model.config.noise.steps, (len(z),), device=z.device)
+        loss = self.model(z, words, times, torch.randn_like(z))
+        return loss.sum(), torch.tensor(float(len(z)), device=z.device)
+
+
+@dataclass(frozen=True)
+class Latents(Stage):
+    """The second stage.
+
+    Attributes:
+        mix: kinds of scenes and their shares.
+        pictures: how many there are.
+        reader: hash of the recipe that made the CLIP whose text tower reads; none: one that has learned nothing.
+        dropped: share of the sentences that are left out.
+        decay: see `Denoise`.
+        looks: validation scenes.
+        drawn: how many of them are drawn, in each language.
+    """
+
+    mix: Mix = (("one", 0.4), ("pair", 0.6))
+    pictures: int = 65_536
+    reader: str = ""
+    dropped: float = 0.1
+    decay: float = 0.9995
+    looks: int = 256
+    drawn: int = 32
+
+    def scene(self, number: int) -> Scene:
+        """One of the pictures."""
+        (scene,) = training_scenes(0, 0, range(number, number + 1), self.pictures, self.mix, drawing.EVERYDAY)
+        return scene
+
+    def build(self, earlier: nn.Module | None) -> nn.Module:
+        """A new U-Net over the latents of the stage before."""
+        model = begin(self.reader)
+        if isinstance(earlier, Reconstruct):
+            model.autoencoder.load_state_dict(earlier.model.state_dict())
+            some = [self.scene(number) for number in range(min(512, self.pictures))]
+            model.autoencoder.standardise(normalised(pixels_of(some)))
+        return Denoise(model, self, self.decay)
+
+    def batch(self, seed: int, index: int, rows: range) -> Batch:
+        """Some of the pictures, with a sentence each."""
+        lots = list(scene_seeds(seed, index, rows, self.batch_size))
+        numbers = [Random(f"picture/{lot}").randrange(self.pictures) for lot in lots]
+        texts = [told(self.scene(number), lot, self.dropped) for number, lot in zip(numbers, lots, strict=True)]
+        return {"rows": torch.tensor(numbers), "tokens": read(texts)}
+
+    def evaluate(self, module: nn.Module) -> dict[str, float]:
+        """Of validation scenes, by the averaged weights: the loss, told in each language and not told, all with the
+        same noise; and, if there is a CLIP, how many drawings of pairs it gives back to their own sentence."""
+        assert isinstance(module, Denoise)
+        model, now = module.model, module.model.unet
+        model.unet = module.average
+        device = now.outputs.weight.device
+        lots = torch.Generator().manual_seed(0)
+        scenes = drawing.scenes(world(), self.looks, seed=1, split=VALIDATION)
+        z = torch.cat([model.encode(x.to(device)) for x in normalised(pixels_of(scenes)).split(TOGETHER)])
+        epsilon = torch.randn(z.shape, generator=lots).to(device)
+        times = torch.randint(model.config.noise.steps, (len(z),), generator=lots).to(device)
+        scores: dict[str, float] = {}
+        texts = {it: [scene.caption(it) for scene in scenes] for it in LANGUAGES} | {"untold": [""] * len(scenes)}
+        for name, said in texts.items():
+            parts = zip(z.split(TOGETHER), read(said).to(device).split(TOGETHER), times.split(TOGETHER),
+                        epsilon.split(TOGETHER), strict=True)  # fmt: skip
+            losses = [model(some, model.condition(ids), when, noise) for some, ids, when, noise in parts]
+            scores[f"loss_{name}"] = float(torch.cat(losses).mean())
+        if self.reader:
+            scores |= self._judged(model)
+        model.unet = now
+        return scores
+
+    def _judged(self, model: StableDiffusion) -> dict[str, float]:
+        """Of drawings of validation pairs, how many CLIP gives back to their own sentence."""
+        clip = expert("clip", self.reader)
+        pairs = drawing.scenes(world(), self.drawn, seed=2, split=VALIDATION, kind="pair")
+        scores = {}
+        for language in LANGUAGES:
+            said = [scene.caption(language) for scene in pairs]
+            seen = clip.encode_image(np.stack(model.draw(said, steps=10)))
+            found = (seen @ clip.encode_text(said).T).argmax(1)
+            scores[f"clip_{language}"] = float((found == torch.arange(len(said))).float().mean())
+        return scores
+
+    def save(self, module: nn.Module, directory: Path) -> None:
+        """Write the Stable Diffusion with the averaged U-Net; the text tower stays CLIP's."""
+        assert isinstance(module, Denoise)
+        module.follow()
+        module.model.unet.load_state_dict(module.average.state_dict())
+        shared = {"clip": find("clip").weights} if self.reader else None
+        checkpoints.save(module.model, directory, bits=16, shared=shared)
+
+
+RECIPE = Recipe(
+    system="stable-diffusion",
+    description="An autoencoder learns to keep pictures in few numbers, then a U-Net to find these in noise by a text",
+    seed=0,
+    stages=(
+        Pictures(
+            "pictures", steps=2000, batch_size=32, learning_rate=2e-3, warmup=100, evaluate_every=250,
+            weight_decay=1e-4, betas=(0.9, 0.99),
+        ),
+        Latents(
+            "latents", steps=9000, batch_size=64, learning_rate=1e-3, warmup=300, evaluate_every=750,
+            weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash,
+        ),
+    ),
+)  # fmt: skip
+
+QUICK = Recipe(
+    system="stable-diffusion",
+    description="A few minutes' worth of the recipe",
+    seed=0,
+    stages=(
+        Pictures(
+            "pictures", steps=80, batch_size=16, learning_rate=2e-3, warmup=10, evaluate_every=20,
+            weight_decay=1e-4, betas=(0.9, 0.99), looks=32,
+        ),
+        Latents(
+            "latents", steps=120, batch_size=32, learning_rate=1e-3, warmup=10, evaluate_every=40,
+            weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash, pictures=1024, decay=0.98, looks=32, drawn=8,
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,126 @@
+"""Stable Diffusion's recipe: what is said of a picture, what rests and what learns, and that both stages learn."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from vlm_history.pretrain.autoencoder import AutoencoderConfig
+from vlm_history.pretrain.stable_diffusion import StableDiffusion
+from vlm_history.pretrain.unet import UNetConfig
+from vlm_history.systems import find, load_from
+from vlm_history.training import recipes
+from vlm_history.training.loop import train
+from vlm_history.training.recipes.clip import RECIPE as CLIPS
+from vlm_history.training.recipes.clip import tokenizer
+from vlm_history.training.recipes.stable_diffusion import Denoise, Latents, Pictures, Reconstruct, read, told
+from vlm_history.training.scenes import world
+from vlm_history.world import drawing
+from vlm_history.world.grammar import LANGUAGES
+
+QUICK = recipes.get("stable-diffusion", quick=True)
+PICTURES, LATENTS = QUICK.stages
+assert isinstance(PICTURES, Pictures) and isinstance(LATENTS, Latents)
+PICTURES = replace(PICTURES, steps=6, batch_size=4, warmup=1, evaluate_every=3, looks=4)
+LATENTS = replace(LATENTS, steps=8, batch_size=8, warmup=1, evaluate_every=4, looks=4, pictures=16, reader="")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same networks, much narrower."""
+    coder = replace(AutoencoderConfig.world(), widths=(8, 8, 8, 16))
+    monkeypatch.setattr(AutoencoderConfig, "world", classmethod(lambda cls: coder))
+    unet = replace(UNetConfig.world(1), widths=(16, 32), heads=2, groups=8)
+    monkeypatch.setattr(UNetConfig, "world", classmethod(lambda cls, source: replace(unet, source=source)))
+
+
+def test_everyday_things_are_told_in_both_languages_or_not_at_all() -> None:
+    (scene,) = drawing.scenes(world(), 1, split="train", kind="pair")
+    said = [told(scene, seed, 0.1) for seed in range(300)]
+    captions = {it: set(scene.captions(it)) for it in LANGUAGES}
+    assert 15 < said.count("") < 50 and set(said) <= captions["ko"] | captions["en"] | {""}
+    assert all(len(captions[it] & set(said)) > len(captions[it]) // 2 for it in LANGUAGES)
+    for scene in [LATENTS.scene(number) for number in range(16)]:
+        assert scene.kind in drawing.KINDS and all(t.concept.hexcode in drawing.EVERYDAY for t in scene.things)
+
+
+def test_every_sentence_of_a_drawing_fits() -> None:
+    words = tokenizer()
+    for scene in drawing.scenes(world(), 40, seed=4, split="train"):
+        for language in LANGUAGES:
+            ids = read(scene.captions(language))
+            assert ids.shape[1] <= 24  # of 32: there is room for words that are read in pieces
+            for row, text in zip(ids.tolist(), scene.captions(language), strict=True):
+                assert words.decode(row[: row.index(len(words) - 1)]) == text
+
+
+def test_the_network_that_is_trained_starts_from_clip() -> None:
+    assert [
+        stage.reader for stage in (*recipes.get("stable-diffusion").stages, *QUICK.stages) if isinstance(stage, Latents)
+    ] == [CLIPS.hash] * 2
+    assert LATENTS.batch(1, 2, range(8))["rows"].max() < 16
+
+
+def test_only_the_unet_learns_and_its_average_follows(small: None) -> None:
+    torch.manual_seed(0)
+    module = LATENTS.build(PICTURES.build(None))
+    assert isinstance(module, Denoise)
+    learning = {name.split(".")[1] for name, p in module.named_parameters() if p.requires_grad}
+    assert learning == {"unet"}
+    batch = LATENTS.batch(0, 0, range(8))
+    total, weight = module.eval()(**batch)
+    assert weight == 8 and 0.1 < float(total.detach() / weight) < 3
+    assert module.latents is not None and module.latents.shape == (16, 8, 8, 8)
+    seen = module.latents.float()
+    torch.testing.assert_close(seen.std((0, 2, 3)), torch.ones(8), atol=0.01, rtol=0)
+    assert int(module.get_buffer("updates")) == 0  # not while it is looked at
+    with torch.no_grad():
+        for parameter in module.model.unet.parameters():
+            parameter.add_(1.0)
+    module.train()(**batch)
+    apart = [a - b for a, b in zip(module.model.unet.parameters(), module.average.parameters(), strict=True)]
+    assert all(torch.allclose(gap, torch.full_like(gap, 1 / 11), atol=1e-5) for gap in apart)
+
+
+def test_the_loss_of_the_autoencoder(small: None) -> None:
+    torch.manual_seed(0)
+    module = PICTURES.build(None)
+    assert isinstance(module, Reconstruct)
+    batch = PICTURES.batch(0, 0, range(4))
+    torch.manual_seed(1)
+    total, weight = module(**batch)
+    torch.manual_seed(1)
+    x = batch["pixels"].float() / 127.5 - 1
+    found = module.model.encode(x)
+    again = module.model.decode(found.sample(torch.randn_like(found.mean)))
+    expected = (again - x).abs().mean() * 4 + 1e-3 * found.divergence().sum() / (3 * 64 * 64)
+    assert weight == 4
+    torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_learns_and_is_written(tmp_path: Path, small: None) -> None:
+    train(replace(QUICK, stages=(PICTURES, LATENTS)), tmp_path / "out", workers=0, progress_bar=False)
+    looks = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))["history"]
+    assert {"psnr", "nats"} <= looks[0].keys() and {"loss_ko", "loss_en", "loss_untold"} <= looks[-1].keys()
+    for name in ("pictures", "latents"):
+        losses = [look["loss"] for look in looks if look["stage"] == name]
+        assert losses[-1] < losses[0], name
+    model = load_from(find("stable-diffusion"), tmp_path / "out")
+    assert isinstance(model, StableDiffusion)
+    for picture in model.draw(["사과 왼쪽에 고양이가 있다", "a cat left of an apple"], steps=2):
+        assert picture.shape == (64, 64, 3)
+
+
+@pytest.mark.skipif(not find("clip").shipped, reason="no weights of CLIP shipped yet")
+def test_the_text_tower_is_clips_and_is_not_stored_again(tmp_path: Path, small: None) -> None:
+    stage = replace(
+        LATENTS, reader=json.loads((find("clip").weights / "card.json").read_text())["recipe"]["hash"], drawn=2
+    )
+    module = stage.build(PICTURES.build(None))
+    assert isinstance(module, Denoise) and {"clip_ko", "clip_en"} <= stage.evaluate(module).keys()
+    stage.save(module, tmp_path / "out")
+    shared = json.loads((tmp_path / "out" / "shared.json").read_text(encoding="utf-8"))
+    assert set(shared["clip"]["tensors"]) == {f"text.{name}" for name in module.model.text.state_dict()}
+    assert isinstance(load_from(find("stable-diffusion"), tmp_path / "out"), StableDiffusion)
