@@ -174,8 +174,8 @@ class UNet(nn.Module):
                 f"{tuple(z.shape[1:])}; pass pictures of another size"
             )
         time = F.silu(self.time(tell_time(times, self.config.widths[0])))
-        # channels last is how CPUs convolve fastest, and how places become tokens without copying
-        x = self.inputs(z.contiguous(memory_format=torch.channels_last))
+        # not channels last, which the autoencoder gives and has: with many channels on a small grid, CPUs lose by it
+        x = self.inputs(z.contiguous())
         seen = [x]
         for part in self.down:
             x = part(x, time, words) if isinstance(part, Layer) else part(x)
