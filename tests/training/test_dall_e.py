@@ -1,0 +1,186 @@
+"""DALL-E's recipe: what is said of a picture, what rests in the second stage, and that both learn."""
+
+import json
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vlm_history.pretrain.dalle import DALLE, DALLEConfig
+from vlm_history.pretrain.dvae import DVAE, DVAEConfig, kl_weight, squeeze, temperature
+from vlm_history.systems import find, load_from
+from vlm_history.training import recipes
+from vlm_history.training.loop import train
+from vlm_history.training.recipes import dall_e
+from vlm_history.training.recipes.dall_e import Codebook, Compress, Stream, Write, read, tokenizer, told
+from vlm_history.training.scenes import training_scenes, world
+from vlm_history.world import drawing
+from vlm_history.world.grammar import LANGUAGES
+from vlm_history.world.splits import TRAIN_ARTISTS, pair_split
+
+RECIPE, QUICK = (recipes.get("dall-e", quick) for quick in (False, True))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same networks, much narrower."""
+    vae = replace(DVAEConfig.world(), codes=32, widths=(4, 8, 12, 16), entry=8)
+    monkeypatch.setattr(DVAEConfig, "world", classmethod(lambda cls: vae))
+    sizes = {"length": 32, "width": 32, "depth": 2, "heads": 2, "kernel": 3}
+    monkeypatch.setattr(
+        DALLEConfig, "world", classmethod(lambda cls, vocabulary: DALLEConfig(vae, vocabulary, **sizes))
+    )
+
+
+def stages(recipe: Any = QUICK, **changed: Any) -> tuple[Codebook, Stream]:
+    first, second = (replace(stage, **changed) for stage in recipe.stages)
+    assert isinstance(first, Codebook) and isinstance(second, Stream)
+    return first, second
+
+
+def test_the_vocabulary_reads_no_held_out_pair_and_says_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts: list[Any] = []
+    real = dall_e.captions
+
+    def watching(fact: Any, names: Any, language: str) -> list[str]:
+        facts.append(fact)
+        return real(fact, names, language)
+
+    monkeypatch.setattr(dall_e, "captions", watching)
+    words = tokenizer.__wrapped__()
+    assert len(words) == dall_e.VOCABULARY
+    for fact in facts:
+        codes = [mention.hexcode for mention in fact.mentions]
+        assert set(codes) <= set(drawing.EVERYDAY)
+        assert all(pair_split(a, b) == "train" for a, b in combinations(codes, 2))
+    longest = DALLEConfig.world(len(words)).length
+    for scene in drawing.scenes(world(), 100, seed=8, split="validation"):
+        for language in LANGUAGES:
+            for caption in scene.captions(language):
+                ids = words.encode(caption.lower())
+                assert words.decode(ids) == caption.lower() and len(ids) <= 0.75 * longest
+
+
+def test_pictures_are_told_in_one_language_and_some_not_at_all() -> None:
+    scenes = training_scenes(0, 0, range(400), 400, RECIPE.stages[1].mix, drawing.EVERYDAY)  # type: ignore[attr-defined]  # a stage of its own
+    assert {thing.concept.hexcode for scene in scenes for thing in scene.things} <= set(drawing.EVERYDAY)
+    assert {scene.artist for scene in scenes} == set(TRAIN_ARTISTS) and {scene.kind for scene in scenes} == {
+        "one",
+        "pair",
+    }
+    texts = [told(scene, 0.1) for scene in scenes]
+    assert texts == [told(scene, 0.1) for scene in scenes]
+    for scene, text in zip(scenes, texts, strict=True):
+        assert text == "" or text in [scene.caption(language) for language in LANGUAGES]
+    assert 20 <= texts.count("") <= 65
+    korean = sum(any("가" <= letter <= "힣" for letter in text) for text in texts)
+    assert 140 <= korean <= 230
+    words = len(tokenizer())
+    padded = read(["", "a cat", "고양이"])
+    assert padded.shape == (3, 32) and padded[0].tolist() == list(range(words, words + 32))
+    assert torch.equal(read(["A CAT"]), read(["a cat"]))
+
+
+def test_schedules_follow_the_step_of_the_batch(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = replace(stages()[0], cooling=8, warming=4, beta=2.0)
+    module = stage.build(None)
+    asked: list[tuple[float, float]] = []
+
+    def watching(self: DVAE, pixels: torch.Tensor, tau: float, beta: float) -> torch.Tensor:
+        asked.append((tau, beta))
+        return torch.zeros(())
+
+    monkeypatch.setattr(DVAE, "loss", watching)
+    for index in (0, 3, 20):
+        batch = stage.batch(0, index, range(2))
+        assert batch["steps"].tolist() == [index, index]
+        module(**batch)
+    assert asked == [(temperature(step, 8), kl_weight(step, 4, 2.0)) for step in (0, 3, 20)]
+    assert asked[0] == (1, 0) and asked[2] == pytest.approx((1 / 16, 2.0))
+
+
+def test_the_recipe_is_the_paper_s_but_for_its_length() -> None:
+    first, second = stages(RECIPE)
+    assert (first.beta, first.betas, first.weight_decay, first.final) == (6.6, (0.9, 0.999), 1e-4, 1.25e-6 / 1e-4)
+    assert (second.betas, second.weight_decay, second.dropped) == ((0.9, 0.96), 4.5e-2, 0.1)
+    assert first.warming < first.cooling < first.steps
+
+
+def test_the_second_stage_has_the_first_one_s_codes(small: None) -> None:
+    first, second = stages()
+    torch.manual_seed(0)
+    compressed = first.build(None)
+    assert isinstance(compressed, Compress)
+    module = second.build(compressed)
+    assert isinstance(module, Write)
+    for name, value in compressed.model.state_dict().items():
+        assert torch.equal(module.model.vae.state_dict()[name], value), name
+    batch = second.batch(0, 0, range(4))
+    pictures = batch["pixels"].permute(0, 2, 3, 1).numpy()
+    assert torch.equal(module.codes(batch["pixels"]), compressed.model.encode(pictures).flatten(1))
+    total, weight = module(**batch)
+    assert float(weight) == 4
+    expected = module.model.transformer.loss(batch["tokens"], module.codes(batch["pixels"]))
+    torch.testing.assert_close(total, 4 * expected)
+    total.backward()
+    assert all(p.grad is None for p in module.model.vae.parameters())
+    assert all(p.grad is not None for p in module.model.transformer.parameters())
+
+
+def test_learns_and_is_written(small: None, tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"steps": 16, "batch_size": 8, "evaluate_every": 8, "warmup": 2, "looks": 4}
+    train(replace(QUICK, stages=stages(**sizes)), tmp_path / "out", workers=0, progress_bar=False)
+    card = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))
+    looks = {name: [look for look in card["history"] if look["stage"] == name] for name in ("codebook", "stream")}
+    first, second = ((history[0], history[-1]) for history in looks.values())
+    assert first[1]["psnr"] > first[0]["psnr"]  # its loss changes with its schedules, and rises with the KL weight
+    assert second[1]["loss"] < second[0]["loss"]
+    assert {"psnr", "bits", "codes"} <= looks["codebook"][0].keys()
+    assert {"nats_ko", "nats_en", "nats_untold"} <= looks["stream"][0].keys()
+    model = load_from(find("dall-e"), tmp_path / "out")
+    assert isinstance(model, DALLE)
+    drawn: Any = model.draw("사과 왼쪽에 고양이가 있다", n=2, seed=0, guidance=2.0)
+    assert [picture.shape for picture in drawn] == [(64, 64, 3)] * 2
+
+
+def test_a_perfect_vae_has_no_error(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = replace(stages()[0], looks=4)
+    module = stage.build(None)
+    pictures = world().render(drawing.scenes(world(), 4, seed=1, split="validation"))
+    monkeypatch.setattr(DVAE, "encode", lambda self, images: torch.arange(64).reshape(1, 8, 8) % 16)
+    shifted = np.where(pictures > 127, pictures - 10, pictures + 10).astype(np.uint8)
+    monkeypatch.setattr(DVAE, "decode", lambda self, codes: shifted)
+    scores = stage.evaluate(module)
+    assert scores["psnr"] == pytest.approx(20 * np.log10(25.5))
+    assert scores["codes"] == 16 and scores["bits"] == pytest.approx(4)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, QUICK], ids=["whole", "quick"])
+def test_choices_are_made_on_the_validation_split(recipe: Any, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = drawing.sample
+
+    def watching(world: Any, seed: int, split: str = "train", kind: str | None = None) -> Any:
+        asked.append(split)
+        return real(world, seed, split, kind)
+
+    monkeypatch.setattr(drawing, "sample", watching)
+    first, second = stages(recipe, looks=2)
+    compressed = first.build(None)
+    for stage, module in ((first, compressed), (second, second.build(compressed))):
+        with torch.inference_mode():
+            stage.evaluate(module)
+    assert asked == ["validation"] * 4
+
+
+def test_pixels_are_squeezed_alike_in_training_and_use(small: None) -> None:
+    torch.manual_seed(0)
+    module = stages()[1].build(None)
+    assert isinstance(module, Write)
+    pixels = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    expected = module.model.vae.encode(squeeze(pixels.float() / 255)).flatten(1)
+    assert torch.equal(module.codes(pixels), expected)
