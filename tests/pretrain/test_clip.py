@@ -16,7 +16,7 @@ from vlm_history.connect.cnn import CNNConfig
 from vlm_history.errors import InputError
 from vlm_history.images import read_images
 from vlm_history.pretrain.clip import CLIP, CLIPConfig, nearest, read_texts
-from vlm_history.pretrain.clip_towers import MEAN, STD, ResNetConfig, TextConfig, ViTConfig
+from vlm_history.pretrain.clip_towers import MEAN, STD, Orientations, ResNetConfig, TextConfig, ViTConfig
 from vlm_history.pretrain.linear_probe import linear_probe
 from vlm_history.text import BytePairTokenizer
 
@@ -189,3 +189,18 @@ def test_bad_input_is_told_plainly(call: Callable[[CLIP], object], says: str) ->
 def test_long_texts_are_cut_where_that_is_asked_for() -> None:
     ids = read_texts("cat " * 40, TEXT, TOKENIZER, cut=True)
     assert ids.shape == (1, 40) and int(ids[0, -1]) == TEXT.vocabulary - 1
+
+
+def test_orientations_are_those_of_edges_whatever_the_contrast() -> None:
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    edges = Orientations()
+    for which, slope in ((0, columns), (4, rows), (2, rows + columns), (6, rows - columns)):
+        stripes = (slope / 3).sin().expand(1, 3, 32, 32)
+        seen = edges(stripes)
+        assert seen.shape == (1, 11, 16, 16)
+        strength = seen[0, :8, 2:-2, 2:-2].mean((1, 2))
+        assert int(strength.argmax()) == which
+        faint = edges(0.4 * stripes + 0.3)[0, :8, 2:-2, 2:-2].mean((1, 2))
+        torch.testing.assert_close(faint, strength, rtol=0.25, atol=0.01)
+    flat = edges(torch.full((1, 3, 8, 8), 0.5))
+    assert flat[:, :8].max() < 0.05 and torch.allclose(flat[:, 8:], torch.tensor(0.25))

@@ -75,7 +75,7 @@ class ResidualCNN(nn.Module):
     def __init__(self, config: CNNConfig) -> None:
         super().__init__()
         self.config = config
-        self.stem = nn.Conv2d(3, config.stem, 4, stride=2, padding=1, bias=False)
+        self.stem: nn.Module = nn.Conv2d(3, config.stem, 4, stride=2, padding=1, bias=False)
         self.stem_norm = nn.BatchNorm2d(config.stem)
         widths = (config.stem, *config.stages)
         self.blocks = nn.ModuleList(Block(i, o) for i, o in pairwise(widths))

@@ -6,12 +6,10 @@ is called wrong must not be right. A thing that stands alone is turned, flipped,
 is learned are things and not the hands of a few artists. There are more of them here than in era 1: the split
 "train-wide".
 
-The first stages see small crops of single things and read their names, several times as fast as whole pictures with
+The first stage sees small crops of single things and reads their names, several times as fast as whole pictures with
 captions: most of what CLIP learns it can learn there (Li, Wang and Xie, "An inverse scaling law for CLIP training",
-arXiv 2305.07017). The second of them begins with long steps once more, for the first was still learning when its steps
-had become short (warm restarts: Loshchilov and Hutter, arXiv 1608.03983). The last stage sees pictures whole; half of
-its texts on a single thing are the bare name, all others captions. Choices are made on scenes by the artist that is
-kept for that.
+arXiv 2305.07017). The second sees pictures whole; half of its texts on a single thing are the bare name, all others
+captions. Choices are made on scenes by the artist that is kept for that.
 """
 
 from __future__ import annotations
@@ -288,11 +286,7 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Pairs(
-            "crops", steps=2400, batch_size=512, learning_rate=2e-3, warmup=200, evaluate_every=400,
-            weight_decay=0.1, mix=ALONE, moved=1.0, crop=32, named=1.0,
-        ),
-        Pairs(
-            "crops again", steps=1800, batch_size=512, learning_rate=1.5e-3, warmup=50, evaluate_every=300,
+            "crops", steps=1500, batch_size=512, learning_rate=2e-3, warmup=120, evaluate_every=250,
             weight_decay=0.1, mix=ALONE, moved=1.0, crop=32, named=1.0,
         ),
         Pairs(
