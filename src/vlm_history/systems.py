@@ -114,6 +114,12 @@ ASIDE: tuple[System, ...] = (
 )  # fmt: skip
 """What a chapter compares itself with: `load` opens them, `systems` does not list them."""
 
+JUDGE = System(
+    "judge", "the judge of drawings", "pretrain", 2016,
+    "after Redmon et al., You only look once: unified, real-time object detection", "judge:Judge",
+)  # fmt: skip
+"""Who marks drawings: `load` opens it, but it sits no exam and is in no list."""
+
 
 def systems() -> list[str]:
     """Return the names of all systems, in the order of the story.
@@ -126,7 +132,7 @@ def systems() -> list[str]:
 
 def find(name: str) -> System:
     """Return the row of the table for a name, or raise `InputError` naming the names there are."""
-    for system in (*TABLE, *ASIDE):
+    for system in (*TABLE, *ASIDE, JUDGE):
         if system.name == name:
             return system
     raise InputError(f"expected the name of a system, got {name!r}; there are: {', '.join(systems())}")

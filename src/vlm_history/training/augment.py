@@ -2,7 +2,8 @@
 
 A network that has met four artists knows their colours and their brushes better than the things they drew. Restyled
 pictures take that way out from it: colours are mixed by a random matrix, and some pictures are filtered by a random
-convolution, which changes texture and keeps shape (RandConv, Xu et al., arXiv 2007.13003).
+convolution, which changes texture and keeps shape (RandConv, Xu et al., arXiv 2007.13003). And pictures degraded, as
+those are that were kept in few numbers.
 """
 
 from __future__ import annotations
@@ -140,3 +141,63 @@ def erase(pixels: Float[Tensor, "batch 3 rows columns"], share: float = 0.5) -> 
         place = torch.arange(length, device=device).view([-1 if i == axis else 1 for i in range(3)])
         inside = inside & (place >= start) & (place < start + sides)
     return torch.where(inside[:, None], 1.5 * torch.randn(batch, 3, 1, 1, device=device), pixels)
+
+
+def blur(
+    pixels: Float[Tensor, "batch 3 rows columns"], spreads: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch 3 rows columns"]:
+    """Blur each picture by a Gaussian of its own.
+
+    Args:
+        pixels: of any scale.
+        spreads: standard deviations, in pixels.
+    """
+
+    def weights(length: int) -> Tensor:
+        places = torch.arange(length, device=pixels.device, dtype=pixels.dtype)
+        return (-0.5 * ((places - places[:, None]) / spreads[:, None, None]) ** 2).softmax(2)[:, None]
+
+    # as two products, since a convolution with kernels of their own would take pictures one by one
+    return weights(pixels.shape[2]) @ pixels @ weights(pixels.shape[3]).mT
+
+
+def recode(
+    pixels: Float[Tensor, "batch 3 rows columns"], steps: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch 3 rows columns"]:
+    """Code each picture as JPEG does: cosines over blocks of 8 x 8 pixels, rounded, the finer ones more coarsely.
+
+    Args:
+        pixels: of any scale; height and width are multiples of 8.
+        steps: to what multiples of it the coarsest cosine is rounded, in the scale of the pixels; those with u and v
+            half waves across and down to multiples of 1 + u + v times it.
+    """
+    place = torch.arange(8, device=pixels.device, dtype=pixels.dtype)
+    cosines = torch.cos(torch.pi / 8 * (place + 0.5) * place[:, None]) / 2  # DCT-II; but for the first row orthonormal
+    cosines[0] /= 2**0.5
+    blocks = pixels.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).transpose(3, 4)  # (B, 3, rows / 8, columns / 8, 8, 8)
+    multiples = (1 + place + place[:, None]) * steps[:, None, None, None, None, None]
+    rounded = (cosines @ blocks @ cosines.T / multiples).round() * multiples
+    return (cosines.T @ rounded @ cosines).transpose(3, 4).flatten(4).flatten(2, 3)
+
+
+def degrade(pixels: Float[Tensor, "batch 3 rows columns"], share: float = 0.5) -> Float[Tensor, "batch 3 rows columns"]:
+    """Blur some pictures, code some again and lay noise over some: each by lot, so that some suffer more than one.
+
+    Args:
+        pixels: normalised to about -2 .. 2.
+        share: of the pictures that are blurred, of those that are coded again, and of those that are noisy.
+
+    Returns:
+        The batch, its other pictures as they were. Chance is torch's global stream.
+    """
+    batch, device = len(pixels), pixels.device
+
+    def between(low: float, high: float) -> Tensor:
+        return torch.empty(batch, device=device).uniform_(low, high)
+
+    def some(changed: Tensor, unchanged: Tensor) -> Tensor:
+        return torch.where(torch.rand(batch, 1, 1, 1, device=device) < share, changed, unchanged)
+
+    pixels = some(blur(pixels, between(0.4, 1.5)), pixels)
+    pixels = some(recode(pixels, between(0.05, 0.3)), pixels)
+    return some(pixels + between(0.05, 0.4)[:, None, None, None] * torch.randn_like(pixels), pixels)

@@ -17,7 +17,8 @@ from vlm_history.training.recipe import Recipe
 
 PACKAGE = Path(__file__).parent.parent
 # What can change a training: not the site, not the figures, not the exam.
-PARTS = ("connect", "pretrain", "converse", "training", "world", "images.py", "layers.py", "text.py", "checkpoints.py")
+PARTS = ("connect", "pretrain", "converse", "training", "world", "images.py", "judge.py", "layers.py", "text.py",
+         "checkpoints.py")  # fmt: skip
 
 
 @functools.cache
