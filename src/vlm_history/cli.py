@@ -78,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     exam = commands.add_parser("exam", help="let systems sit the exam")
     exam.add_argument("systems", nargs="*", metavar="SYSTEM", help="default: all with shipped weights")
     told = (
-        "among naming, captioning, binding, retrieval, answering, named after the systems; default: all that these "
-        "can sit"
+        "among naming, captioning, binding, retrieval, answering, drawing, named after the systems; default: all that "
+        "these can sit"
     )
     exam.add_argument("--tasks", nargs="+", metavar="TASK", help=told)
     exam.add_argument("--artwork", type=Path, metavar="PACK.npz", help="draw the scenes with a pack of your own")
@@ -180,8 +180,11 @@ def _train(options: argparse.Namespace) -> None:
     if not options.quick and options.exam_n:
         from vlm_history.exam import report
 
-        model = _own(options.system, out)
-        results = report.run([options.system], n=options.exam_n, models={options.system: model}, tell=_tell)
+        model: Any = _own(options.system, out)
+        if options.system == "judge":  # it sits no exam: its marks are those that it gives to real scenes
+            results = report.run(["oracle"], tasks=["drawing"], n=options.exam_n, judge=model, tell=_tell)
+        else:
+            results = report.run([options.system], n=options.exam_n, models={options.system: model}, tell=_tell)
         report.write_card(results, options.system, out)
         print(report.table(results))
 

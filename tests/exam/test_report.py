@@ -1,6 +1,7 @@
 """The report: everyone sits what they can, beside the baselines, and the same exam gives the same numbers."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import torch
 from vlm_history.cli import main
 from vlm_history.errors import InputError
 from vlm_history.exam import captioning, naming, report
+from vlm_history.judge import Sighting
 from vlm_history.world import World
+from vlm_history.world.drawing import drawable
 
 
 class Speaker:
@@ -39,16 +42,37 @@ class Writer:
     """Sees no pictures at all."""
 
 
+class Drawer:
+    """Draws the same for everything."""
+
+    def draw(self, prompts: Any, *, seed: int) -> list[Any]:
+        return [np.zeros((64, 64, 3), np.uint8)] * len(prompts)
+
+
+class Judge:
+    """Finds the first of the hundred in every picture."""
+
+    def find(self, images: Any) -> list[list[Sighting]]:
+        return [[Sighting(drawn.hexcode, 32.0, 32.0, 1.0)] for drawn in drawable()[:1]] * len(images)
+
+
+OPEN = ["naming", "captioning", "binding", "retrieval", "answering"]
+"""The tasks that need no judge."""
+
+
 WORLD = World()
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The nearest neighbour has tests of its own: a guess stands in for it. Captions are resampled less often."""
+    """The nearest neighbour has tests of its own: a guess stands in for it. Captions are resampled less often. There is
+    no judge of drawings."""
     monkeypatch.setattr(report, "World", lambda artwork=None: WORLD if artwork is None else World(artwork))
     monkeypatch.setattr(captioning, "mark", partial(captioning.mark, resamples=20))
     monkeypatch.setitem(report.TASKS["naming"].baselines, "hog", naming.chance)  # type: ignore[arg-type]
     monkeypatch.setattr(report, "available", list)
+    closed = replace(report.TASKS["drawing"], closed=lambda world: "expected a judge, got none")
+    monkeypatch.setitem(report.TASKS, "drawing", closed)
 
 
 def test_has_the_shape_of_the_design(tmp_path: Path) -> None:
@@ -109,7 +133,7 @@ def test_table_has_a_block_a_task() -> None:
     text = report.table(results)
     assert "n = 20" in text and "seed 4" in text
     blocks = text.split("\n\n")
-    for task in report.TASKS:
+    for task in OPEN:
         assert sum(block.startswith(f"{task}: ") for block in blocks) == 1
     captioning = text[text.index("captioning:") : text.index("answering:")]
     assert "oracle" in captioning and "hog" not in captioning
@@ -149,10 +173,35 @@ def test_own_artwork(tmp_path: Path) -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(InputError, match="at least 2"):
         report.run(n=1)
-    with pytest.raises(InputError, match=f"expected tasks among {', '.join(report.TASKS)}, got 'drawing'"):
-        report.run(tasks=["naming", "drawing"], n=2)
+    with pytest.raises(InputError, match=f"expected tasks among {', '.join(report.TASKS)}, got 'dancing'"):
+        report.run(tasks=["naming", "dancing"], n=2)
     with pytest.raises(InputError, match="there are: cnn"):
         report.run(["gpt-9"], n=2)
+
+
+def test_drawing_is_sat_where_there_is_a_judge(tmp_path: Path) -> None:
+    told: list[str] = []
+    models = {"dall-e": Drawer(), "llava": Speaker()}
+    results = report.run(n=4, models=models, tell=told.append)
+    assert results["systems"]["dall-e"] == {}
+    assert set(results["systems"]["llava"]) == {"naming", "captioning", "answering"}
+    assert any("drawing is left out: expected a judge" in line for line in told)
+    with pytest.raises(InputError, match="expected a judge"):
+        report.run(["dall-e"], tasks=["drawing"], n=4, models=models)
+
+    results = report.run(["dall-e"], n=4, models=models, judge=Judge())  # type: ignore[arg-type]  # judges
+    assert {name: list(sat) for name, sat in results["systems"].items()} == {
+        name: ["drawing"] for name in ("chance", "oracle", "dall-e")
+    }
+    assert set(results["systems"]["dall-e"]["drawing"]) == {
+        f"{metric}_{language}" for metric in ("objects", "relation", "one") for language in ("ko", "en")
+    }
+    text = report.table(results)
+    assert "objects_ko" in text and "one_en" in text and "which CLIP chooses" not in text
+    (tmp_path / "card.json").write_text("{}", encoding="utf-8")
+    report.write_card(report.run(["oracle"], tasks=["drawing"], n=4, judge=Judge()), "judge", tmp_path)  # type: ignore[arg-type]
+    scores = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))["scores"]
+    assert set(scores["systems"]) == set(scores["intervals"]) == {"chance", "oracle"}
 
 
 def test_the_command_line_chooses_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

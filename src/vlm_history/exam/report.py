@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vlm_history.errors import InputError
-from vlm_history.exam import answering, binding, captioning, matching, naming, retrieval
+from vlm_history.exam import answering, binding, captioning, drawing, matching, naming, retrieval
+from vlm_history.judge import Judge
 from vlm_history.systems import available, load
 from vlm_history.world import World
 from vlm_history.world.splits import HELD_OUT_ARTIST
@@ -33,6 +35,7 @@ class Task:
         sit: (candidate, sheets, seed of the bootstrap) -> metric -> (value, low, high).
         sheets: prefix of the metrics of a sheet -> what is special about it.
         columns: metrics without prefix, as the table puts them side by side.
+        closed: why it cannot be sat in a world, as an error says it; None if it can.
     """
 
     about: str
@@ -43,6 +46,7 @@ class Task:
     sit: Callable[[Any, list[Any], int], dict[str, tuple[float, ...]]]
     sheets: Mapping[str, str]
     columns: tuple[tuple[str, ...], ...]
+    closed: Callable[[World], str | None] = lambda world: None
 
 
 PAIRS = {
@@ -112,6 +116,20 @@ TASKS: dict[str, Task] = {
             for kinds in (("what", "where", "how_many", "yes_no"), ("category", "all", "knowledge"))
         ),
     ),
+    "drawing": Task(
+        about="a picture of what a sentence says, marked by a judge of real scenes",
+        papers=drawing.papers,
+        baselines={"chance": drawing.chance, "oracle": drawing.oracle},
+        can_sit=drawing.can_sit,
+        candidate=lambda model, world, beam: drawing.drawer(model, world),
+        sit=drawing.sit,
+        sheets={
+            "": "pairs never seen together, and single things",
+            "reranked_": f"the same, of {drawing.CANDIDATES} drawings that which CLIP chooses",
+        },
+        columns=(("objects_ko", "objects_en", "relation_ko", "relation_en"), ("one_ko", "one_en")),
+        closed=drawing.closed,
+    ),
 }
 """The tasks by name, in the order in which they are sat."""
 
@@ -133,18 +151,21 @@ def run(
     seed: int = 0,
     beam: int = 3,
     models: dict[str, Any] | None = None,
+    judge: Judge | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Report:
     """Let systems sit the exam, beside its baselines.
 
     Args:
         names: systems; none means all whose weights are shipped.
-        tasks: which tasks; None means all that any of the systems can sit, and all there are without systems.
+        tasks: which tasks; None means all that any of the systems can sit, and all there are without systems, but for
+            drawing where there is no judge of it.
         artwork: a pack of the reader's own to draw the scenes with.
         n: scenes a sheet.
         seed: of scenes, baselines and bootstrap.
         beam: width of the beam search, where a system has one.
         models: name -> model, for systems that are not to be loaded from the shipped weights.
+        judge: who marks drawings; the shipped one if None.
         tell: is told what is going on.
 
     Returns:
@@ -154,12 +175,21 @@ def run(
         no entry for it.
 
     Raises:
-        InputError: an unknown task, an unknown system or one without weights, a malformed pack, n below 2.
+        InputError: an unknown task or one that is closed, an unknown system or one without weights, a malformed pack,
+            n below 2.
     """
     if n < 2:
         raise InputError(f"expected at least 2 scenes, got {n}; intervals need several hundred")
     chosen = None if tasks is None else check_tasks(tasks)
     world = World(artwork=artwork) if artwork is not None else World()
+    every = dict(TASKS)
+    if judge is not None:
+        with_judge = {"papers": partial(drawing.papers, judge=judge), "closed": partial(drawing.closed, judge=judge)}
+        every["drawing"] = replace(TASKS["drawing"], **with_judge)  # type: ignore[arg-type]  # each is its own
+    why_not = {name: why for name, task in every.items() if (why := task.closed(world)) is not None}
+    for name in chosen or ():
+        if name in why_not:
+            raise InputError(why_not[name])
     models = dict(models or {})
     asked = [*models, *names]
     names = list(names) or [*models, *(name for name in available() if name not in models)]
@@ -168,18 +198,24 @@ def run(
             models[name] = load(name)
     sitting = {name: models[name] for name in names if name in models}
     if chosen is None:
-        chosen = [name for name, task in TASKS.items() if not sitting or any(map(task.can_sit, sitting.values()))]
+        chosen = [
+            name for name, task in every.items()
+            if name not in why_not and (not sitting or any(map(task.can_sit, sitting.values())))
+        ]  # fmt: skip
+        for name, why in why_not.items():
+            if any(map(every[name].can_sit, sitting.values())):
+                tell(f"{name} is left out: {why}")
     for name, model in list(sitting.items()):
-        if not any(TASKS[task].can_sit(model) for task in chosen):
+        if not any(every[task].can_sit(model) for task in chosen):
             if name in asked:
-                tell(f"{name}: can sit none of {', '.join(chosen or TASKS)}")
+                tell(f"{name}: can sit none of {', '.join(chosen or [task for task in every if task not in why_not])}")
             else:
                 del sitting[name]
-    beside = [name for name in BASELINES if any(name in TASKS[task].baselines for task in chosen)]
+    beside = [name for name in BASELINES if any(name in every[task].baselines for task in chosen)]
     values: dict[str, Any] = {name: {} for name in [*beside, *sitting]}
     intervals: dict[str, Any] = {name: {} for name in values}
     for title in chosen:
-        task = TASKS[title]
+        task = every[title]
         sheets = task.papers(world, n, seed)
         candidates = {name: task.baselines[name](world, seed) for name in beside if name in task.baselines}
         candidates |= {
@@ -217,6 +253,8 @@ def table(report: Report) -> str:
         lines += ["", f"{title}: {task.about}"]
         sheets = task.sheets if report["artwork"] is None else {"": "by the artist of the pack"}
         for prefix, special in sheets.items():
+            if not any(metric.startswith(prefix) for sat in systems.values() for metric in sat.get(title, {})):
+                continue  # nobody who sat the task could sit this sheet
             for part in task.columns:
                 rows = [["", *part]]
                 for name in rowed:
@@ -254,7 +292,7 @@ def write_card(report: Report, system: str, directory: str | Path) -> None:
     """Put a system's scores, and the baselines', on the card beside its weights."""
     card_path = Path(directory) / "card.json"
     card = json.loads(card_path.read_text(encoding="utf-8"))
-    names = [*(name for name in BASELINES if name in report["systems"]), system]
+    names = [name for name in (*BASELINES, system) if name in report["systems"]]
     card["scores"] = {
         **{key: report[key] for key in ("n", "seed", "beam")},
         **{part: {name: report[part][name] for name in names} for part in ("systems", "intervals")},
