@@ -2,6 +2,7 @@
 is found out."""
 
 import ast
+import json
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -166,6 +167,15 @@ def test_it_is_closed_without_a_judge_and_with_a_pack(
     np.savez(pack, rgba=np.stack([world.sprite(c, "noto") for c in concepts]), hexcode=[c.hexcode for c in concepts])
     with pytest.raises(InputError, match="no pack of artwork"):
         drawing.papers(World(pack), 4, 0, judge=judge)  # type: ignore[arg-type]  # judges
+
+
+@pytest.mark.skipif(not find("judge").shipped, reason="no weights of the judge shipped yet")
+def test_the_shipped_judge_knows_real_scenes(world: World) -> None:
+    card = json.loads((find("judge").weights / "card.json").read_text(encoding="utf-8"))
+    told = card["scores"]["systems"]["oracle"]["drawing"]
+    assert min(told["objects_ko"], told["objects_en"], told["one_ko"], told["one_en"]) >= 0.95
+    marks = drawing.sit(drawing.oracle(world, 0), drawing.papers(world, 100, 0), 0)
+    assert marks["objects_ko"] == marks["objects_en"] and abs(marks["objects_en"][0] - told["objects_en"]) < 0.04
 
 
 def test_a_copy_is_found_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,7 +197,7 @@ def test_drawing_is_sat_where_there_is_a_judge(tmp_path: Path) -> None:
         f"{metric}_{language}" for metric in ("objects", "relation", "one") for language in ("ko", "en")
     }
     text = report.table(results)
-    assert "objects_ko" in text and "one_en" in text and "which CLIP chooses" not in text
+    assert "objects_ko" in text and "one_en" in text and "CLIP's choice" not in text
     (tmp_path / "card.json").write_text("{}", encoding="utf-8")
     report.write_card(report.run(["oracle"], tasks=["drawing"], n=4, judge=Judge()), "judge", tmp_path)  # type: ignore[arg-type]
     scores = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))["scores"]

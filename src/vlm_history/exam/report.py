@@ -125,7 +125,7 @@ TASKS: dict[str, Task] = {
         sit=drawing.sit,
         sheets={
             "": "pairs never seen together, and single things",
-            "reranked_": f"the same, of {drawing.CANDIDATES} drawings that which CLIP chooses",
+            "reranked_": f"the same, CLIP's choice of {drawing.CANDIDATES} drawings",
         },
         columns=(("objects_ko", "objects_en", "relation_ko", "relation_en"), ("one_ko", "one_en")),
         closed=drawing.closed,
