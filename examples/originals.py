@@ -36,6 +36,7 @@ outputs = {
     "states": say(ko="상태", en="states"),
     "logits": say(ko="로짓", en="logits"),
     "image and text vectors, logits": say(ko="그림과 글의 벡터, 로짓", en="image and text vectors, logits"),
+    "noise, latents, pictures, words": say(ko="잡음, 잠재 벡터, 그림, 낱말", en="noise, latents, pictures, words"),
 }
 plots.table(
     [say(ko="구조", en="architecture"), say(ko="원본", en="original"), say(ko="견준 것", en="what"),
