@@ -140,7 +140,7 @@ class Choosing(DALLE):
 
     def __init__(self, other: Drawer) -> None:
         torch.nn.Module.__init__(self)
-        self.draw = other.draw  # type: ignore[assignment]
+        self.draw = other.draw  # type: ignore[assignment]  # another's method
 
 
 def test_dall_e_is_drawn_with_and_without_a_choice(world: World, judge: Knowing, sheets: list[drawing.Paper]) -> None:

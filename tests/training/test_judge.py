@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from vlm_history.training.loop import train
 from vlm_history.training.recipes.cnn import lessons
 from vlm_history.training.recipes.judge import FindThings, Scenes, compared, share_out
 from vlm_history.training.scenes import pixels_of, world
-from vlm_history.world import Scene, World, drawing
+from vlm_history.world import Scene, drawing
 from vlm_history.world.splits import TRAIN_ARTISTS
 
 QUICK = recipes.get("judge", quick=True)
@@ -111,15 +110,7 @@ def test_the_loss_is_the_cross_entropy_of_the_cells() -> None:
     assert weight == 3 and float(total.detach()) == pytest.approx(expected, rel=1e-4)
 
 
-def test_looks_are_at_validation_scenes_by_training_artists(monkeypatch: pytest.MonkeyPatch) -> None:
-    met: list[Scene] = []
-    real = World.sample
-
-    def watching(self: World, *chosen: Any, **named: Any) -> Scene:
-        met.append(real(self, *chosen, **named))
-        return met[-1]
-
-    monkeypatch.setattr(World, "sample", watching)
+def test_looks_are_at_validation_scenes_by_training_artists(met: list[Scene]) -> None:
     module = FindThings(small(), 0.5, 0.5).eval()
     scores = replace(STAGE, looks=4).evaluate(module)
     assert {s.split for s in met} == {"validation"} and {s.artist for s in met} <= set(TRAIN_ARTISTS)
