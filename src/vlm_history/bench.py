@@ -11,8 +11,10 @@ What CLIP's loss takes of memory is measured apart, by `memory`.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import multiprocessing
+import os
 import statistics
 import threading
 import time
@@ -407,8 +409,14 @@ LOSSES: dict[str, Loss] = {"ours": bounded_loss, "reference": contrastive_loss}
 """CLIP's loss in bounded memory, and as it is usually written, with all logits at once."""
 
 
+_M_MMAP_THRESHOLD = -3  # malloc.h: blocks from this size on are mapped, and unmapped once they are freed
+
+
 def _peak(side: str, batch: int, width: int) -> int:
     """Bytes that the loss and its gradients take at their peak, beyond what the vectors take."""
+    # what glibc gets back it may keep, and then it would count
+    if os.name == "posix" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**18)
     inputs = _pairs(batch, width)
     _with_gradients(LOSSES[side], _pairs(8, width))  # what the libraries keep for themselves is theirs
     process, ended = psutil.Process(), threading.Event()
