@@ -14,6 +14,8 @@ from vlm_history.errors import InputError
 from vlm_history.pretrain.autoencoder import AutoencoderConfig
 from vlm_history.pretrain.clip import CLIPConfig
 from vlm_history.pretrain.clip_towers import TextConfig, ViTConfig
+from vlm_history.pretrain.dalle import DALLEConfig
+from vlm_history.pretrain.dvae import DVAEConfig
 from vlm_history.pretrain.gpt1 import GPTConfig
 from vlm_history.pretrain.samplers import NoiseConfig
 from vlm_history.pretrain.stable_diffusion import StableDiffusionConfig
@@ -127,6 +129,18 @@ def test_both_write_the_same() -> None:
     ours, theirs = bench._gpt2(config)
     tokens = torch.randint(90, (2, 5))
     assert torch.equal(ours.generate(tokens, new=9), bench.bare_loop(theirs, tokens, 9))
+
+
+@torch.no_grad()
+def test_both_draw_the_same_codes() -> None:
+    """At a small size, here; `bench` compares at the world's."""
+    torch.manual_seed(0)
+    vae = DVAEConfig(codes=20, widths=(4, 8, 8, 12), entry=6, blocks=1, gain=0.5, image_size=32)
+    config = DALLEConfig(vae, vocabulary=30, length=6, width=16, depth=6, heads=2, kernel=3)
+    for batch in (1, 3):
+        ours, reference, compare = bench._dalle(config, batch)
+        assert ours().shape == (batch, 16) and compare(ours(), reference()) == 0
+        assert len(set(ours().flatten().tolist())) > 5
 
 
 @torch.no_grad()

@@ -35,6 +35,7 @@ from vlm_history.errors import InputError
 from vlm_history.pretrain.clip import CLIP, CLIPConfig
 from vlm_history.pretrain.clip_towers import TextConfig
 from vlm_history.pretrain.contrastive import bounded_loss, contrastive_loss
+from vlm_history.pretrain.dalle import DALLEConfig, Transformer, pad
 from vlm_history.pretrain.gpt1 import GPT2, GPTConfig
 from vlm_history.pretrain.stable_diffusion import StableDiffusionConfig, Way
 from vlm_history.pretrain.unet import UNet
@@ -222,6 +223,36 @@ def gpt_2_writing() -> Sides:
     return lambda: ours.generate(tokens, new=16), lambda: bare_loop(theirs, tokens, 16), apart
 
 
+def write_uncached(model: Transformer, text: Tensor, lots: Tensor) -> Tensor:
+    """The codes that DALL-E's transformer draws with these lots, all that came before computed anew for each."""
+    codes = text.new_zeros(len(text), 0)
+    for at in range(lots.shape[1]):
+        x = torch.cat([model.begin(text), model.go_on(codes)], dim=1)
+        for block, pattern in zip(model.blocks, model.patterns(), strict=True):
+            x = block(x, pattern[:, : x.shape[1], : x.shape[1]])
+        ends = model.code_head(model.norm(x[:, -1])).double().softmax(1).cumsum(1)
+        chosen = torch.searchsorted(ends, lots[:, at : at + 1].double() * ends[:, -1:], right=True)
+        codes = torch.cat([codes, chosen], dim=1)
+    return codes
+
+
+def _dalle(config: DALLEConfig, batch: int) -> Sides:
+    model = Transformer(config).eval()
+    text = pad(torch.randint(config.vocabulary, (batch, config.length // 2)).tolist(), config)
+    lots = torch.rand(batch, config.vae.side**2)
+    return lambda: model.sample(text, lots), lambda: write_uncached(model, text, lots), apart
+
+
+def dalle_drawing() -> Sides:
+    """This world's DALL-E writes the 64 codes of a picture: with a cache / all computed anew for each code.
+
+    No library at hand has DALL-E's transformer, and its authors did not release it. The reference is therefore no
+    other implementation: it is a bare loop of this project's over the same blocks, so that what is compared is the
+    cache alone. That the blocks are right other tests say.
+    """
+    return _dalle(DALLEConfig.world(1_024), batch=1)
+
+
 def _need_diffusers() -> None:
     if find_spec("diffusers") is None:
         raise InputError("expected diffusers to be installed, which this is compared with; pip install diffusers")
@@ -302,6 +333,7 @@ CASES: dict[str, Callable[[], Sides]] = {
     "clip-loss": clip_loss,
     "clip-image": clip_image,
     "clip-image-transformers": clip_image_transformers,
+    "dalle-drawing": dalle_drawing,
     "unet-step": unet_step,
     "drawing": drawing,
 }

@@ -1,4 +1,4 @@
-"""The command line: `vlm-history caption | classify | train | exam | bench | world`.
+"""The command line: `vlm-history caption | classify | draw | train | exam | bench | world`.
 
 Bad input is answered in one line, with exit code 2; heavy imports wait until a command needs them.
 """
@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vlm_history.errors import InputError
 from vlm_history.systems import find, load, load_from, systems
 
 LANGUAGES = ("ko", "en")
+DRAWING = ("dall-e", "stable-diffusion")
 
 
 def _positive(text: str) -> int:
@@ -57,6 +59,32 @@ def _parser() -> argparse.ArgumentParser:
     classify.add_argument("--prompts", nargs="+", metavar="PROMPT", help=told)
     classify.add_argument("--top", type=_positive, default=5, help="names to tell; default: %(default)s")
     classify.set_defaults(run=_classify)
+
+    draw = commands.add_parser("draw", help="draw what a sentence says, in Korean, English or both")
+    draw.add_argument("prompt", metavar="PROMPT", help="what to draw, in quotation marks")
+    told = (
+        f"{' or '.join(DRAWING)}; or a published Stable Diffusion: its name, such as CompVis/stable-diffusion-v1-4, or "
+        "a directory of diffusers'; default: %(default)s"
+    )
+    draw.add_argument("--model", "--system", default="dall-e", metavar="MODEL", help=told)
+    draw.add_argument("--weights", type=Path, metavar="DIR", help="weights of your own training")
+    told = "written there, several as picture-1.png and so on; default: %(default)s"
+    draw.add_argument("--out", type=Path, default=Path("picture.png"), metavar="FILE", help=told)
+    draw.add_argument("--n", type=_positive, default=1, metavar="N", help="pictures; default: %(default)s")
+    told = "of the first picture, each later one having the next; default: %(default)s"
+    draw.add_argument("--seed", type=int, default=0, help=told)
+    told = "how much the prompt counts: 1 is no guidance; default: the model's own"
+    draw.add_argument("--guidance", type=float, metavar="G", help=told)
+    diffusion = draw.add_argument_group("stable-diffusion alone")
+    diffusion.add_argument("--steps", type=int, metavar="N", help="from noise to picture; default: 20")
+    diffusion.add_argument("--sampler", metavar="NAME", help="ddpm, ddim or dpm-solver++; default: dpm-solver++")
+    told = "draw another picture of this one"
+    diffusion.add_argument("--from", dest="image", type=Path, metavar="IMAGE", help=told)
+    told = "how little of IMAGE stays, above 0 and up to 1; default: 0.7"
+    diffusion.add_argument("--strength", type=float, metavar="S", help=told)
+    told = "black and white, of IMAGE's size: what is white there is drawn anew, all else of IMAGE stays"
+    diffusion.add_argument("--mask", type=Path, metavar="MASK", help=told)
+    draw.set_defaults(run=_draw)
 
     train = commands.add_parser("train", help="train a system: the recipe that made the shipped weights")
     train.add_argument("system", metavar="SYSTEM", help=f"one of: {', '.join(systems())}")
@@ -151,6 +179,137 @@ def _classify(options: argparse.Namespace) -> None:
     told = model.classify(options.image, names, language=language, **asked)
     for name, chance in list(told.items())[: options.top]:
         print(f"{chance:6.1%}  {name}")
+
+
+def _draw(options: argparse.Namespace) -> None:
+    try:
+        options.prompt.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"expected a prompt in UTF-8, got {options.prompt!a:.60}; check the terminal") from error
+    if not 0 <= options.seed < 2**63 - options.n:
+        raise InputError(f"expected a seed from 0 to 2^63 - 1, got {options.seed}; choose one of these")
+    files = _pictures(options.out, options.n)
+    asked = {name: getattr(options, name) for name in ("guidance", "steps", "sampler", "strength")}
+    asked = {name: value for name, value in asked.items() if value is not None} | {"n": options.n, "seed": options.seed}
+    given = [image for image in (options.image, options.mask) if image is not None]
+    for image in given:
+        if not (_there(image) and image.is_file()):
+            raise InputError(f"expected a picture file, got {str(image)!r}, which is no file; check the path")
+        for file in files:
+            if _there(file) and file.samefile(image):
+                raise InputError(f"expected --out apart from what is drawn from, got {file} for both; name another")
+    if options.image is None and (options.mask is not None or options.strength is not None):
+        raise InputError("expected --mask and --strength with a picture, got none; pass it with --from, or drop them")
+    if options.mask is not None and options.strength is not None:
+        raise InputError("expected --mask or --strength, got both: what is masked is drawn wholly anew; drop one")
+    if options.model == "dall-e":
+        told = [name for name in ("steps", "sampler") if name in asked] + ["from"] * bool(given)
+        if told:
+            raise InputError(
+                f"expected --{told[0]} with stable-diffusion, got dall-e, which has no such thing; drop it"
+            )
+    mask = None if options.mask is None else _mask(options.mask)
+    model = _drawer(options.model, options.weights)
+    if options.model != "dall-e":
+        asked["progress"] = sys.stderr.isatty()
+    if mask is not None:
+        drawn = model.inpaint(options.image, mask, options.prompt, **asked)
+    elif options.image is not None:
+        drawn = model.draw_from(options.image, options.prompt, **asked)
+    else:
+        drawn = model.draw(options.prompt, **asked)
+    for picture, file in zip(drawn if options.n > 1 else [drawn], files, strict=True):
+        _write_picture(picture, file)
+        print(file)
+
+
+def _drawer(name: str, weights: Path | None) -> Any:
+    """What draws under this name: a system, or a published Stable Diffusion."""
+    if name in DRAWING:
+        if weights is not None:
+            return _own(name, weights)
+        if not find(name).shipped:
+            raise InputError(
+                f"expected weights of {name}, which are not shipped yet; make them with vlm-history train {name}, then "
+                f"pass --weights runs/{name}"
+            )
+        return load(name)
+    if name in systems():
+        raise InputError(f"expected a system that draws, got {name!r}; there are: {', '.join(DRAWING)}")
+    if weights is not None:
+        raise InputError(f"expected --weights with {' or '.join(DRAWING)}, got it with {name!r}; drop one")
+    from vlm_history import published
+
+    if name not in published.names() and not _there(Path(name)):
+        raise InputError(
+            f"expected {', '.join(DRAWING)}, {', '.join(published.stable_diffusion.NAMES)} or a directory that holds a "
+            f"Stable Diffusion, got {name!r}, which is none of these; choose one"
+        )
+    model = published.load(name)
+    if not hasattr(model, "draw"):
+        raise InputError(f"expected a published Stable Diffusion, got {name!r}, which is a {type(model).__name__}")
+    return model
+
+
+def _there(path: Path) -> bool:
+    """Whether there is anything; of what can be no path, such as a name that is too long, there is nothing."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _pictures(out: Path, n: int) -> list[Path]:
+    """The files that n pictures go to: out itself, or out-1, out-2 and so on; refused if they cannot be written."""
+    import io
+
+    from PIL import Image
+
+    wanted = "expected a picture file that can be written"
+    endings = Image.registered_extensions()
+    if _there(out) and out.is_dir():
+        raise InputError(f"{wanted}, got {out}, which is a folder; name a file")
+    try:  # some endings are read alone, or have no colours
+        Image.new("RGB", (16, 16)).save(io.BytesIO(), endings[out.suffix.lower()])
+    except (KeyError, OSError, ValueError) as error:
+        raise InputError(f"{wanted}, got {str(out)!r}; let it end with .png, .jpg or .webp") from error
+    folder = out.absolute().parent
+    if not (_there(folder) and folder.is_dir()):
+        raise InputError(f"{wanted}, got {out}, whose folder does not exist; make the folder first")
+    files = [out] if n == 1 else [out.with_stem(f"{out.stem}-{k}") for k in range(1, n + 1)]
+    for file in files:
+        if _there(file) and file.is_dir():
+            raise InputError(f"{wanted}, got {file}, which is a folder; choose another --out")
+    return files
+
+
+def _write_picture(picture: Any, file: Path) -> None:
+    """Write a picture, (height, width, 3) bytes, beside its place, then rename."""
+    from PIL import Image
+
+    beside = file.with_name(file.name + ".part")
+    try:
+        Image.fromarray(picture).save(beside, Image.registered_extensions()[file.suffix.lower()])
+        beside.replace(file)
+    except (OSError, ValueError) as error:
+        with suppress(OSError):
+            beside.unlink()
+        raise InputError(f"expected a picture file that can be written, got {file}: {error}") from error
+
+
+def _mask(file: Path) -> object:
+    """A picture of black and white as booleans (height, width), true where it is white."""
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(file) as opened:
+            white = np.asarray(opened.convert("L")) > 127
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"expected a mask as a picture, got {str(file)!r}, which cannot be read ({error})") from error
+    if not white.any():
+        raise InputError(f"expected a mask that is white where to draw anew, got {str(file)!r}, which is all dark")
+    return white
 
 
 def _own(name: str, directory: Path) -> object:

@@ -239,6 +239,8 @@ def test_the_likeliest_needs_no_lots(system: DALLE) -> None:
     first = system.draw(PROMPT, temperature=0.0, seed=1)
     np.testing.assert_array_equal(first, system.draw(PROMPT, temperature=0.0, seed=2))
     np.testing.assert_array_equal(first, system.draw(PROMPT, top=1, seed=3))
+    np.testing.assert_array_equal(first, system.draw(PROMPT, temperature=1e-320, seed=3))
+    assert system.draw(PROMPT, guidance=999_999.0).shape == (32, 32, 3)  # type: ignore[union-attr]  # a picture
     assert not np.array_equal(first, system.draw(PROMPT, temperature=0.0, guidance=3.0))
 
 
@@ -274,6 +276,7 @@ def test_the_judge_chooses(system: DALLE, judge: CLIP) -> None:
         (PROMPT, {"guidance": math.nan}, "finite guidance of at least 0"),
         (PROMPT, {"guidance": math.inf}, "finite guidance"),
         (PROMPT, {"guidance": -1.0}, "finite guidance"),
+        (PROMPT, {"guidance": 1e308}, "below 1e6"),
         (PROMPT, {"temperature": math.nan}, "finite temperature"),
         (PROMPT, {"temperature": -0.5}, "finite temperature"),
         (PROMPT, {"top": 0}, "top of at least 1"),

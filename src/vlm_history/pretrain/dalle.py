@@ -242,7 +242,9 @@ def _choose(logits: Tensor, lot: Tensor | None, temperature: float, top: int | N
         return logits.argmax(1)
     if top is not None and top < logits.shape[1]:
         logits = logits.masked_fill(logits < logits.topk(top).values[:, -1:], -torch.inf)
-    ends = (logits.double() / temperature).softmax(1).cumsum(1)
+    logits = logits.double()
+    # below zero, so that no temperature is too low to divide by
+    ends = ((logits - logits.amax(1, keepdim=True)) / temperature).softmax(1).cumsum(1)
     return torch.searchsorted(ends, lot[:, None].double() * ends[:, -1:], right=True)[:, 0]
 
 
@@ -357,7 +359,7 @@ def _check(n: int, seed: int, made: int, guidance: float, temperature: float, to
         "n of at least 1": n < 1,
         f"candidates of at least n, which is {n}": made < n,
         "a seed from 0 to 2^63 - 1": not 0 <= seed < 2**63 - made,
-        "a finite guidance of at least 0": not 0 <= guidance < math.inf,
+        "a finite guidance of at least 0 and below 1e6": not 0 <= guidance < 1e6,
         "a finite temperature of at least 0": not 0 <= temperature < math.inf,
         "top of at least 1": top is not None and top < 1,
     }
