@@ -80,9 +80,10 @@ class CLIPConfig:
 
     @classmethod
     def world(cls, vocabulary: int) -> CLIPConfig:
-        """The size that the world is learned at: the CNN of this world sees, and names are asked for as they are."""
+        """The size that the world is learned at: a wider CNN of this world sees; names are asked for as they are."""
+        image = CNNConfig(stem=32, stages=(64, 128, 384), width=256)
         text = TextConfig(vocabulary, length=64, width=192, depth=2, heads=4)
-        return cls(CNNConfig.world(), text, width=256, quick_gelu=False, prompts=(("{}",), ("{}",)))
+        return cls(image, text, width=256, quick_gelu=False, prompts=(("{}",), ("{}",)))
 
 
 def read_texts(

@@ -54,8 +54,9 @@ def move(
     largest: float = 1.2,
     side: int | None = None,
     bend: float = 0.0,
+    turn: float = 0.2,
 ) -> Float[Tensor, "batch 3 new_rows new_columns"]:
-    """Turn, flip, stretch and enlarge the pictures of one thing, from as small as it was to a tight crop of it.
+    """Turn, stretch and enlarge the pictures of one thing, from as small as it was to a tight crop of it.
 
     Pictures of several things stay as they are: what their captions say of left and right would no longer be true.
 
@@ -68,6 +69,7 @@ def move(
         side: height and width in pixels afterwards; as before if None.
         bend: how far the points of a 4 x 4 net over each moved picture are pulled, as a share of half its width (one
             standard deviation): artists do not put the same parts in the same places.
+        turn: how far they are turned at most, in radians; they are sheared and stretched by half of it.
 
     Returns:
         The batch; what lies outside of a picture is its mirror image. Chance is torch's global stream.
@@ -81,11 +83,10 @@ def move(
     moved = (size > 0) & (torch.rand(batch, device=device) < share)
     wanted = between(smallest, largest)
     zoom = size.clamp_min(0.1) / wanted  # of the picture's width, how much is seen
-    turn, shear, stretch = between(-0.5, 0.5), between(-0.25, 0.25), between(-0.2, 0.2).exp()
-    flip = torch.where(torch.rand(batch, device=device) < 0.5, 1.0, -1.0)
-    cos, sin = turn.cos(), turn.sin()
-    first = torch.stack([flip * stretch * cos, shear - sin], dim=1)
-    second = torch.stack([flip * sin, cos / stretch], dim=1)
+    angle, shear, stretch = between(-turn, turn), between(-turn / 2, turn / 2), between(-turn / 2, turn / 2).exp()
+    cos, sin = angle.cos(), angle.sin()
+    first = torch.stack([stretch * cos, shear - sin], dim=1)
+    second = torch.stack([sin, cos / stretch], dim=1)
     linear = zoom[:, None, None] * torch.stack([first, second], dim=1)
     # where the thing's centre comes to lie: anywhere that keeps it inside
     slack = (1 - wanted).clamp_min(0.05)
