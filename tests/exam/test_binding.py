@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.exam.cards import agrees, scores_of
 from vlm_history.exam import binding, matching, retrieval
+from vlm_history.systems import load
 from vlm_history.world import Scene, World
 from vlm_history.world.splits import HELD_OUT_ARTIST, TRAIN_ARTISTS, pair_split
 
@@ -141,3 +143,10 @@ def test_a_system_gets_pictures_and_texts_only(world: World, monkeypatch: pytest
     assert all(isinstance(x, np.ndarray) and x.shape[1:] == (64, 64, 3) and x.dtype == np.uint8 for x in model.seen)
     found = retrieval.sit(matching.matcher(model, world), matching.papers(world, 6, seed=0)[:2], 0)
     assert {value for value, _, _ in found.values()} == {1}
+
+
+def test_the_shipped_card_of_clip_tells_the_truth(world: World) -> None:
+    n = 100
+    sheets = matching.papers(world, n, scores_of("clip")["seed"])
+    for task, sit in (("binding", binding.sit), ("retrieval", retrieval.sit)):
+        agrees("clip", task, sit(matching.matcher(load("clip"), world), sheets, 0), n)

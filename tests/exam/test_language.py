@@ -1,30 +1,23 @@
 """The cards of the language models tell the truth."""
 
-import json
-
 import pytest
 
+from tests.exam.cards import scores_of
 from vlm_history.exam.language import perplexities
-from vlm_history.systems import find, load
+from vlm_history.systems import load
 from vlm_history.training.text_tasks import zero_shot
 from vlm_history.training.texts import unread
 
 
 def test_the_card_of_the_lstm_tells_the_truth() -> None:
-    system = find("lstm")
-    if not system.shipped:
-        pytest.skip("no weights shipped yet")
-    scores = json.loads((system.weights / "card.json").read_text(encoding="utf-8"))["scores"]
+    scores = scores_of("lstm")
     again = perplexities(load("lstm"), n=200, seed=scores["seed"])
     for language in ("ko", "en"):
         assert again[f"perplexity_{language}"] == pytest.approx(scores[f"perplexity_{language}"], rel=0.05)
 
 
 def test_the_card_of_gpt_1_tells_the_truth() -> None:
-    system = find("gpt-1")
-    if not system.shipped:
-        pytest.skip("no weights shipped yet")
-    scores = json.loads((system.weights / "card.json").read_text(encoding="utf-8"))["scores"]
+    scores = scores_of("gpt-1")
     model = load("gpt-1")
     for language in ("ko", "en"):
         assert model.perplexity(unread(30, language)) == pytest.approx(scores[f"perplexity_{language}"], rel=0.1)

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlm_history.exam import baselines, naming
+from tests.exam.cards import agrees, scores_of
+from vlm_history.exam import baselines, metrics, naming
+from vlm_history.systems import load
 from vlm_history.world import World, scenes
 from vlm_history.world.artwork import shipped
 from vlm_history.world.splits import HELD_OUT_ARTIST, TRAIN_ARTISTS, VALIDATION_ARTIST
@@ -182,3 +184,25 @@ def test_hog_names_some_of_the_held_out_artist(world: World, sheets: list[naming
     assert marks["top1_ko"] == marks["top1_en"]
     assert 0.15 < marks["top1_ko"][0] < 0.6 < marks["seen_top1_ko"][0]
     assert baselines.on_clean_drawings() == pytest.approx(0.514, abs=0.005)
+
+
+@pytest.mark.parametrize(("name", "least"), [("cnn", 0.45), ("clip", 0.60)])
+def test_the_shipped_card_tells_the_truth(name: str, least: float, world: World) -> None:
+    scores = scores_of(name)
+    n = 200
+    agrees(name, "naming", naming.sit(naming.namer(load(name), world), naming.papers(world, n, scores["seed"]), 0), n)
+    for language in ("ko", "en"):
+        assert scores["systems"][name]["naming"][f"top1_{language}"] >= least
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_clip_is_above_hog_and_not_by_chance(language: str, world: World, opened: set[str]) -> None:
+    scores_of("clip")
+    sheet = next(s for s in naming.papers(world, 200, seed=0) if not s.prefix and s.language == language)
+
+    truth = [naming.name_of(scene.things[0].concept, language) for scene in sheet.scenes]
+    namers = naming.namer(load("clip"), world), naming.hog(world, 0)
+    ours, hog = (np.array(namer(sheet.scenes, language)) == np.array(truth) for namer in namers)
+    apart = ours.astype(float) - hog
+    low, _ = metrics.bootstrap(lambda chosen: float(apart[chosen].mean()), len(apart))
+    assert low > 0
