@@ -250,7 +250,7 @@ def dalle_drawing() -> Sides:
     other implementation: it is a bare loop of this project's over the same blocks, so that what is compared is the
     cache alone. That the blocks are right other tests say.
     """
-    return _dalle(DALLEConfig.world(1_024), batch=1)
+    return _dalle(DALLEConfig.world(1_536), batch=1)
 
 
 def _need_diffusers() -> None:

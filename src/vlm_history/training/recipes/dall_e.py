@@ -30,8 +30,8 @@ from vlm_history.world.grammar import LANGUAGES, RELATIONS, Fact, Mention, capti
 from vlm_history.world.scenes import Scene
 from vlm_history.world.splits import pair_split
 
-VOCABULARY = 1_024
-"""Tokens of text: with so many, most of what is drawn has a token of its own in each language."""
+VOCABULARY = 1_536
+"""Tokens of text: with so many, nearly all that is drawn has a Korean token of its own, and an English name has few."""
 VALIDATION = "validation"
 
 
