@@ -100,10 +100,8 @@ def one_stream(
         step = (width - 0.1) / (len(row) - 1)
         for column, (text, much) in enumerate(row):
             x = 0.05 + (column + 0.5) * step
-            last, next_text, next_much = (
-                column == len(row) - 1,
-                *(row[column + 1] if column + 1 < len(row) else ("", 0)),
-            )
+            last = column == len(row) - 1
+            next_text, next_much = ("", None) if last else row[column + 1]
             cells = [(0.62, text, much), (2.38, next_text, next_much)]
             if last:  # there is nothing to write after the last code, and so it is not read
                 cells = []
