@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vlm_history.site.examples import Project
-from vlm_history.site.quotes import Book, QuoteError, arguments, expand, fence, quotes_of, source
+from vlm_history.site.quotes import Book, QuoteError, arguments, expand, fence, quotes_of, source, surname
 
 
 @pytest.fixture
@@ -53,6 +53,12 @@ def test_numbers_and_papers_in_prose(book: Book) -> None:
     assert "It gets 43.2%" in text
     assert '<a class="cite" href="#ref-one2014">One and Two, 2014</a>' in text
     assert '<li id="ref-one2014">Ada One, Ben Two (2014).' in text
+
+
+def test_organisations_are_cited_whole() -> None:
+    assert [surname(author) for author in ("Ada B. One", "Two, Ben", "OpenAI", "{Stability AI}")] == [
+        "One", "Two", "OpenAI", "Stability AI",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -285,8 +285,15 @@ def reference(project: Project, key: str) -> dict[str, Any]:
     return dict(paper)
 
 
+def surname(author: str) -> str:
+    """The name that an author is cited by; in braces, as in BibTeX, that of an organisation stays whole."""
+    if author.startswith("{"):
+        return author.strip("{}")
+    return author.split(",")[0] if "," in author else author.split()[-1]
+
+
 def short_authors(paper: dict[str, Any], words: dict[str, str]) -> str:
-    names = [str(a).split()[-1] if "," not in str(a) else str(a).split(",")[0] for a in paper["authors"]]
+    names = [surname(str(author)) for author in paper["authors"]]
     if len(names) == 1:
         return names[0]
     if len(names) == 2:
@@ -476,7 +483,7 @@ def bibliography(book: Book, cited: list[str]) -> str:
     entries = []
     papers = {key: reference(book.project, key) for key in cited}
     for key, paper in sorted(papers.items(), key=lambda kp: (kp[1]["year"], kp[0])):
-        authors = [html.escape(str(a)) for a in paper["authors"]]
+        authors = [html.escape(str(author).strip("{}")) for author in paper["authors"]]
         people = ", ".join(authors) if len(authors) <= 6 else f"{', '.join(authors[:5])}, …"
         venue = f" {html.escape(str(paper['venue']))}." if paper.get("venue") else ""
         entries.append(
