@@ -286,7 +286,7 @@ ALONE: Mix = (("one", 1.0),)
 
 # Chosen on crops of 1,536 scenes by the validation artist (standard error 1.3 points), after 300 steps of 512 crops,
 # classes in the place of texts. Strong changes (turns up to 0.5, shears 0.25, stretches 0.2, bends 0.08, mirrored by
-# lot, 70 % restyled, 30 % erased) got 35.9 % of the names right; less restyling 38.7 % (0 %), and unmirrored 39.9 %.
+# lot, 70 % restyled, 30 % erased) got 35.9 % of the names right; without restyling 38.7 %, unmirrored as well 39.9 %.
 # Weak ones, as above but without restyling, got 52.2 %, no bends 52.9 %, none at all 52.5 %; 20 % restyled 55.6 %; a
 # wider tower 53.8 %, crops of 48 pixels 52.9 %; twice as many steps 56.9 %. With texts, 25 % restyled and the wider
 # tower, one language by lot got 40.6 %, both 48.1 %.
