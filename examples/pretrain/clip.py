@@ -229,7 +229,7 @@ asking = {
     "ko": ["{}", "{}가 있다", "{}가 보입니다"],
     "en": ["{}", "a {}", "a picture of a {}", "there is a {}"],
 }
-looks = world.scenes(300, seed=5, split="validation-artist", kind="one")
+looks = world.scenes(300, seed=5, split="test-artist", kind="one")
 vectors = model.encode_image(world.render(looks))
 truth = torch.tensor([scene.things[0].concept.index for scene in looks])
 
@@ -251,7 +251,7 @@ plots.table(
     [say(ko="문장", en="prompt"), "top1"],
     rows,
     caption=say(
-        ko="검증용 작가의 장면 300개, 모든 이름 가운데", en="300 scenes by the validation artist, among all names"
+        ko="처음 보는 작가의 장면 300개, 모든 이름 가운데", en="300 scenes by the unseen artist, among all names"
     ),
     numbers=best,
 )
@@ -398,7 +398,7 @@ def verdicts(candidate, paper):
 
 right = {name: verdicts(naming.namer(system, world), papers[""]) for name, system in systems.items()}
 right["hog"] = verdicts(naming.hog(world, 0), papers[""])
-right["hog_wide"] = verdicts(naming.hog(world, 0, SPLITS["train-wide"][1]), papers[""])
+right["hog_wide"] = verdicts(naming.hog(world, 0, SPLITS["train-all"][1]), papers[""])
 titles["hog_wide"] = say(ko="HOG와 색, CLIP이 본 작가 모두", en="HOG and colour, all of CLIP's artists")
 rows, numbers = [], {"hog_wide_top1": float(right["hog_wide"].mean())}
 for other in ("hog", "hog_wide", "cnn"):

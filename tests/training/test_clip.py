@@ -164,13 +164,21 @@ def test_the_exam_can_ask_a_clip_for_names() -> None:
     assert set(marks) == {"top1_ko", "top1_en"}
 
 
-@pytest.mark.parametrize("name", ["RECIPE", "QUICK"])
-def test_choices_are_made_on_the_validation_artist(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = replace(recipes.get("clip", name == "QUICK").stages[0], looks=2)  # type: ignore[call-arg]  # a stage of its own
+@pytest.mark.parametrize(("learned", "looked"), [("train-wide", "validation-artist"), ("train-all", "validation")])
+def test_looks_are_at_the_validation_artist_unless_that_one_teaches(
+    learned: str, looked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = replace(recipes.get("clip").stages[0], looks=2, split=learned)  # type: ignore[call-arg]  # a stage of its own
     asked: list[str] = []
     real = type(world()).scenes
     monkeypatch.setattr(
         type(world()), "scenes", lambda self, *a, split, **k: asked.append(split) or real(self, *a, split=split, **k)
     )
     stage.evaluate(stage.build(None))
-    assert set(asked) == {"validation-artist"} and recipes.get("clip").stages[-1].watch == "naming"
+    assert set(asked) == {looked}
+
+
+def test_the_last_run_chooses_nothing() -> None:
+    """It learns from the validation artist, so that no checkpoint may be chosen by a look."""
+    stages = recipes.get("clip").stages
+    assert all(stage.split == "train-all" and stage.keep == "last" for stage in stages)  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from vlm_history.world import KINDS, World
 from vlm_history.world.grammar import CONVERSE, LANGUAGES
 from vlm_history.world.scenes import _choose_artist
 from vlm_history.world.splits import (
+    ALL_ARTISTS,
     HELD_OUT_ARTIST,
     SPLITS,
     TRAIN_ARTISTS,
@@ -36,7 +37,7 @@ def test_a_scene_is_a_value(seed: int, kind: str) -> None:
     assert (scene.image() == WORLD.sample(seed, kind=kind).image()).all()
 
 
-OTHERS = tuple(split for split in SPLITS if split != "train-wide")
+OTHERS = tuple(split for split in SPLITS if split not in ("train-wide", "train-all"))
 
 
 @pytest.mark.parametrize(
@@ -44,8 +45,9 @@ OTHERS = tuple(split for split in SPLITS if split != "train-wide")
     [
         (OTHERS, "5edf034b17e8bcc520ecf1813b0328181228b7aec1368c36ef86779f73f5bd9c"),
         (("train-wide",), "195397940120457cd462cb33701327f68fc9e864d135d179e95e91e494fa4fa7"),
+        (("train-all",), "830c68d21a9f870fcd4c894e699c7b3d8be6d829933347a6888786f949c42fa0"),
     ],
-    ids=["others", "wide"],
+    ids=["others", "wide", "all"],
 )
 def test_the_same_pixels_on_any_machine(some: tuple[str, ...], expected: str) -> None:
     """The hashes were taken once; another machine, NumPy or batch size must meet them."""
@@ -160,9 +162,11 @@ def test_errors_say_what_was_expected(call) -> None:  # type: ignore[no-untyped-
         call()
 
 
-@pytest.mark.parametrize(("split", "artists"), [("train", TRAIN_ARTISTS), ("train-wide", WIDE_ARTISTS)])
+@pytest.mark.parametrize(
+    ("split", "artists"), [("train", TRAIN_ARTISTS), ("train-wide", WIDE_ARTISTS), ("train-all", ALL_ARTISTS)]
+)
 def test_training_never_meets_what_is_held_out(split: str, artists: tuple[str, ...]) -> None:
-    assert not {VALIDATION_ARTIST, HELD_OUT_ARTIST} & set(artists)
+    assert HELD_OUT_ARTIST not in artists and (split == "train-all" or VALIDATION_ARTIST not in artists)
     for kind in KINDS:
         for scene in WORLD.scenes(300, seed=3, split=split, kind=kind):
             assert scene.artist in artists
@@ -177,6 +181,7 @@ def test_training_never_meets_what_is_held_out(split: str, artists: tuple[str, .
         ("validation", "validation", set(TRAIN_ARTISTS)),
         ("validation-artist", "validation", {VALIDATION_ARTIST}),
         ("train-wide", "train", set(WIDE_ARTISTS)),
+        ("train-all", "train", set(ALL_ARTISTS)),
         ("test", "test", set(TRAIN_ARTISTS)),
         ("test-artist", "test", {HELD_OUT_ARTIST}),
     ],
