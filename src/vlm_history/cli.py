@@ -340,8 +340,8 @@ def _train(options: argparse.Namespace) -> None:
         from vlm_history.exam import report
 
         model: Any = _own(options.system, out)
-        if options.system == "judge":  # it sits no exam: its marks are those that it gives to real scenes
-            results = report.run(["oracle"], tasks=["drawing"], n=options.exam_n, judge=model, tell=_tell)
+        if options.system == "judge":
+            results = report.judged(model, n=options.exam_n, tell=_tell)
         else:
             results = report.run([options.system], n=options.exam_n, models={options.system: model}, tell=_tell)
         report.write_card(results, options.system, out)
@@ -382,10 +382,13 @@ def _exam(options: argparse.Namespace) -> None:
     models = {}
     if options.weights is not None:
         models[options.systems[0]] = _own(options.systems[0], options.weights)
-    results = report.run(
-        options.systems, tasks=options.tasks, artwork=options.artwork, n=options.n, seed=options.seed,
-        beam=options.beam, models=models, tell=_tell,
-    )  # fmt: skip
+    if options.systems == ["judge"]:
+        results = report.judged(models.get("judge"), n=options.n, seed=options.seed, tell=_tell)
+    else:
+        results = report.run(
+            options.systems, tasks=options.tasks, artwork=options.artwork, n=options.n, seed=options.seed,
+            beam=options.beam, models=models, tell=_tell,
+        )  # fmt: skip
     print(report.table(results))
     if options.json is not None:
         report.write_json(results, options.json)

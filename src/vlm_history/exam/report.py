@@ -288,6 +288,18 @@ def write_json(report: Report, path: str | Path) -> None:
     beside.replace(path)
 
 
+def judged(
+    judge: Judge | None = None, n: int = 1000, seed: int = 0, tell: Callable[[str], None] = lambda text: None
+) -> Report:
+    """The judge of drawings sits no exam: its marks are those that it gives to real scenes, the oracle's drawings.
+
+    Args:
+        judge: the judge; the shipped one if None.
+        n, seed, tell: see `run`.
+    """
+    return run(["oracle"], tasks=["drawing"], n=n, seed=seed, judge=judge, tell=tell)
+
+
 def write_card(report: Report, system: str, directory: str | Path) -> None:
     """Put a system's scores, and the baselines', on the card beside its weights."""
     card_path = Path(directory) / "card.json"
