@@ -9,10 +9,12 @@
 # The exam that all models sit. A larger `scenes` gives narrower intervals and takes longer.
 
 # %% name="setup" tags=["quiet"]
+import json
+
 from vlm_history import plots
-from vlm_history.exam import answering, baselines, binding, captioning, matching, naming, report, retrieval
+from vlm_history.exam import answering, baselines, binding, captioning, drawing, matching, naming, report, retrieval
 from vlm_history.plots import Bar, Card, say
-from vlm_history.systems import ASIDE, TABLE
+from vlm_history.systems import ASIDE, TABLE, find, load
 from vlm_history.world import World
 
 reader = plots.language()
@@ -211,6 +213,51 @@ answers(
         en=f"Pairs never seen together, by an artist never seen ({scenes} questions, and "
         f"{scenes // len(answering.KINDS)} of knowledge)",
     ),
+)
+
+# %% name="drawing-sheet"
+judge, cards = load("judge"), []
+asked = drawing.papers(world, n=5, seed=0)[0].scenes[:5]
+for scene, found in zip(asked, judge.find(world.render(asked)), strict=True):
+    names = [f"{getattr(world.concept(thing.name), reader)} ({thing.x:.0f}, {thing.y:.0f})" for thing in found]
+    right = drawing.as_asked(scene, found)
+    cards.append(
+        Card(
+            scene.image(),
+            alt=scene.caption(reader),
+            text=scene.caption(reader),
+            note=", ".join(names),
+            right=right == (1.0, True),
+        )
+    )
+plots.gallery(cards)
+
+# %% name="drawing" tags=["quiet"]
+
+
+def on_card(system):
+    """What the card beside a system's weights says of drawing: name -> marks."""
+    scores = json.loads((find(system).weights / "card.json").read_text(encoding="utf-8"))["scores"]["systems"]
+    return {name: marks["drawing"] for name, marks in scores.items() if "drawing" in marks}
+
+
+real = on_card("judge")
+lines = {titles["chance"]: real["chance"]}
+for name in ("dall-e", "stable-diffusion"):
+    if find(name).shipped:
+        lines[titles[name]] = marks = on_card(name)[name]
+        if chosen := {key.removeprefix("reranked_"): mark for key, mark in marks.items() if "reranked_" in key}:
+            lines[say(ko=f"{titles[name]}, CLIP이 고름", en=f"{titles[name]}, CLIP's choice")] = chosen
+lines[say(ko="바로 그 장면", en="the scene itself")] = real["oracle"]
+columns = [f"{metric}_{language}" for metric in ("objects", "relation", "one") for language in ("ko", "en")]
+plots.table(
+    [say(ko="모델", en="system"), *columns],
+    [[name, *(f"{marks[column]:.3f}" for column in columns)] for name, marks in lines.items()],
+    caption=say(
+        ko="처음 보는 짝과 물건 하나. 점수는 모델 카드에서 가져왔습니다",
+        en="Pairs never seen, and single things. Scores are those of the models' cards",
+    ),
+    numbers={f"truth_{column}": real["oracle"][column] for column in columns},
 )
 
 # %% name="intervals" tags=["quiet"]

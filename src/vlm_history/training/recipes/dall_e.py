@@ -210,11 +210,11 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Codebook(
-            "codebook", steps=4000, batch_size=64, learning_rate=1e-3, warmup=100, evaluate_every=500,
-            weight_decay=1e-4, betas=(0.9, 0.999), final=0.0125, cooling=2000, warming=400,
+            "codebook", steps=3000, batch_size=32, learning_rate=1e-3, warmup=100, evaluate_every=500,
+            weight_decay=1e-4, betas=(0.9, 0.999), final=0.0125, cooling=1500, warming=300,
         ),
         Stream(
-            "stream", steps=6000, batch_size=64, learning_rate=1e-3, warmup=300, evaluate_every=500,
+            "stream", steps=6000, batch_size=32, learning_rate=1e-3, warmup=300, evaluate_every=500,
             weight_decay=0.045, betas=(0.9, 0.96),
         ),
     ),
