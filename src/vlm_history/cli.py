@@ -457,7 +457,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"vlm-history: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("vlm-history: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        goes_on = "; the same command goes on from the last checkpoint" if options.run is _train else ""
+        print(f"vlm-history: stopped{goes_on}", file=sys.stderr)
         return 130
     return 0
 

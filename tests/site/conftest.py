@@ -51,7 +51,7 @@ Figure()
 # %% name="numbers"
 class Values:
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {"application/vnd.vlm-history.values+json": {"exact": 0.4321}, "text/plain": ""}
+        return {"application/vnd.vlm-history.values+json": {"exact": 0.4321, "gain": -0.003}, "text/plain": ""}
 
 
 Values()

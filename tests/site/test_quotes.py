@@ -51,6 +51,7 @@ def test_numbers_and_papers_in_prose(book: Book) -> None:
         'It gets {{ value("first", "numbers", "exact", format=".1%") }} {{ cite("one2014") }}.\n\n{{ references() }}\n',
     )
     assert "It gets 43.2%" in text
+    assert page(book, 'A gain of {{ value("first", "numbers", "gain") }}.').strip() == "A gain of \N{MINUS SIGN}0.003."
     assert '<a class="cite" href="#ref-one2014">One and Two, 2014</a>' in text
     assert '<li id="ref-one2014">Ada One, Ben Two (2014).' in text
 
@@ -75,7 +76,7 @@ def test_organisations_are_cited_whole() -> None:
         ('{{ source("part.py", "nothing") }}', "defines no 'nothing'"),
         ('{{ source("nothing.py", "word") }}', "there is no src/vlm_history/nothing.py"),
         ('{{ source("../../examples/era/first.py", "x") }}', "there is no src"),
-        ('{{ value("first", "numbers", "bleu") }}', "hands out no 'bleu'; it has: exact"),
+        ('{{ value("first", "numbers", "bleu") }}', "hands out no 'bleu'; it has: exact, gain"),
         ('{{ value("first", "numbers", "exact", format="d") }}', "does not take the format"),
         ('{{ cite("two2015") }}', "has no 'two2015'"),
         ('{{ cite("one2014") }}', r"has no \{\{ references"),

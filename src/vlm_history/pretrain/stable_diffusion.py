@@ -8,7 +8,6 @@ goes from one to the other. Guidance is Ho and Salimans' (arXiv 2207.12598).
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,8 +86,12 @@ class Way:
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise InputError(f"expected a sampler among {', '.join(SAMPLERS)}, got {self.sampler!r}")
-        if not (math.isfinite(self.guidance) and self.guidance >= 0):
-            raise InputError(f"expected a guidance of at least 0, got {self.guidance}; 1 is none, 3 to 8 are usual")
+        if not 0 <= self.guidance < 1e6:  # NaN is refused, too
+            raise InputError(
+                f"expected a guidance of at least 0 and below 1e6, got {self.guidance}; 1 is none, 3 to 8 are usual"
+            )
+        if not 0 <= self.seed < 2**62:
+            raise InputError(f"expected a seed from 0 to 2^62 - 1, got {self.seed}")
 
 
 class StableDiffusion(nn.Module):

@@ -422,9 +422,10 @@ def expand(book: Book, markdown: str, link: Callable[[str], str], where: str) ->
             if given[2] not in known:
                 raise QuoteError(f"cell {given[1]!r} of {full!r} hands out no {given[2]!r}; it has: {', '.join(known)}")
             try:
-                return format(known[given[2]], options.get("format", ""))
+                written = format(known[given[2]], options.get("format", ""))
             except ValueError as error:
                 raise QuoteError(f"{given[2]} = {known[given[2]]!r} does not take the format {options}") from error
+            return written if isinstance(known[given[2]], str) else written.replace("-", "\N{MINUS SIGN}")
         paper = reference(book.project, given[0])
         if given[0] not in cited:
             cited.append(given[0])
