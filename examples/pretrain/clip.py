@@ -85,7 +85,6 @@ plots.values(
     images=card["images"],
     minutes=round(card["seconds"] / 60),
     hardware=card["hardware"],
-    first_batch=card["recipe"]["stages"][0]["batch_size"],
     batch=card["recipe"]["stages"][-1]["batch_size"],
     artists=len(SPLITS[card["recipe"]["stages"][-1].get("split", "train")][1]),
     cnn_artists=len(TRAIN_ARTISTS),

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from vlm_history.errors import InputError
+from vlm_history.pretrain.clip import CLIP, CLIPConfig
+from vlm_history.pretrain.clip_towers import TextConfig, ViTConfig
 from vlm_history.systems import find, load_from
 from vlm_history.training import recipes
 from vlm_history.training.augment import cut_out, erase, move
@@ -138,6 +141,36 @@ def test_hard_negatives_make_a_picture_of_two_harder() -> None:
         other, _ = module(batch["pixels"], batch["tokens"][:, 1:])
     assert weight == 8 and with_lies > without
     torch.testing.assert_close(without, (one_language + other) / 2)
+
+
+def test_what_is_locked_stays_as_it_is() -> None:
+    stage = replace(STAGE, batch_size=8, locked=True)  # a stage of its own
+    torch.manual_seed(0)
+    module = stage.build(None).train()
+    assert isinstance(module, Match)
+    cnn = module.cnn()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.1)
+    loss, weight = module(**stage.batch(0, 0, range(8)))
+    (loss / weight).backward()
+    optimizer.step()
+    changed = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and not any(name.startswith("model.image.cnn.") for name in changed)
+    assert any(name.startswith("model.image.pool.") for name in changed)
+    assert any(name.startswith("model.text.") for name in changed) and not cnn.training
+    again = replace(STAGE, locked=False).build(module)
+    assert all(p.requires_grad for p in again.parameters()) and again.train() is again
+    assert isinstance(again, Match) and again.cnn().training
+
+
+def test_only_a_cnn_can_be_locked() -> None:
+    config = CLIPConfig(
+        ViTConfig(width=32, depth=1, heads=2, patch=16, image_size=32),
+        TextConfig(64, length=8, width=32, depth=1, heads=2),
+        width=16,
+    )
+    with pytest.raises(InputError, match="expected a CNN to lock, got VisionTransformer"):
+        Match(CLIP(config), locked=True)
 
 
 def test_learns_and_is_written(tmp_path: Path) -> None:
