@@ -187,7 +187,7 @@ def test_hog_names_some_of_the_held_out_artist(world: World, sheets: list[naming
 
 
 # of CLIP 0.60 is asked, which it does not reach yet
-@pytest.mark.parametrize(("name", "least"), [("cnn", 0.45), ("clip", 0.48)])
+@pytest.mark.parametrize(("name", "least"), [("cnn", 0.45), ("clip", 0.53)])
 def test_the_shipped_card_tells_the_truth(name: str, least: float, world: World) -> None:
     scores = scores_of(name)
     n = 200
