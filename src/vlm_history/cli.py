@@ -379,7 +379,7 @@ def _exam(options: argparse.Namespace) -> None:
 
     if options.tasks is not None:
         report.check_tasks(options.tasks)
-    models = {}
+    models: dict[str, Any] = {}
     if options.weights is not None:
         models[options.systems[0]] = _own(options.systems[0], options.weights)
     if options.systems == ["judge"]:
