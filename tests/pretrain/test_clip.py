@@ -12,11 +12,10 @@ from PIL import Image
 from torch.nn import functional as F
 
 from vlm_history import checkpoints
-from vlm_history.connect.cnn import CNNConfig
 from vlm_history.errors import InputError
 from vlm_history.images import read_images
 from vlm_history.pretrain.clip import CLIP, CLIPConfig, nearest, read_texts
-from vlm_history.pretrain.clip_towers import MEAN, STD, Orientations, ResNetConfig, TextConfig, ViTConfig
+from vlm_history.pretrain.clip_towers import MEAN, STD, EdgeCNNConfig, Orientations, ResNetConfig, TextConfig, ViTConfig
 from vlm_history.pretrain.linear_probe import linear_probe
 from vlm_history.text import BytePairTokenizer
 
@@ -33,7 +32,7 @@ TEXT = TextConfig(len(TOKENIZER), length=40, width=24, depth=2, heads=3)
 TOWERS = {
     "vit": ViTConfig(patch=8, width=32, depth=2, heads=4, image_size=32),
     "resnet": ResNetConfig((1, 1, 1, 1), width=8, heads=4, image_size=64),
-    "cnn": CNNConfig(stem=8, stages=(8, 64), width=16, image_size=32),
+    "cnn": EdgeCNNConfig(stem=8, stages=(8, 64), width=16, image_size=32),
 }
 
 
@@ -204,3 +203,16 @@ def test_orientations_are_those_of_edges_whatever_the_contrast() -> None:
         torch.testing.assert_close(faint, strength, rtol=0.25, atol=0.01)
     flat = edges(torch.full((1, 3, 8, 8), 0.5))
     assert flat[:, :8].max() < 0.05 and torch.allclose(flat[:, 8:], torch.tensor(0.25))
+
+
+def test_coarse_scales_see_the_form_and_not_the_lines_in_it() -> None:
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    form = (columns < 32).float()  # its edge stands upright
+    lines = 0.3 * torch.where(rows % 2 < 1, 1.0, -1.0)
+    pixels = (form + lines).expand(1, 3, 64, 64)
+    two = Orientations(scales=2)
+    seen = two(pixels)
+    assert seen.shape == (1, two.channels, 32, 32) and two.channels == 19
+    torch.testing.assert_close(seen[:, [*range(8), 16, 17, 18]], Orientations()(pixels), atol=0, rtol=0)
+    coarse = seen[0, 8:16]
+    assert int(coarse[:, 4:-4, 14:18].sum((1, 2)).argmax()) == 0 and float(coarse[:, 4:-4, 4:12].max()) < 0.05

@@ -157,10 +157,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _tiny(vocabulary: int) -> CLIPConfig:
-    from vlm_history.connect.cnn import CNNConfig
-    from vlm_history.pretrain.clip_towers import TextConfig
+    from vlm_history.pretrain.clip_towers import EdgeCNNConfig, TextConfig
 
-    return CLIPConfig(CNNConfig(8, (8, 64), 16), TextConfig(vocabulary, 64, 16, 1, 2), width=16)
+    return CLIPConfig(EdgeCNNConfig(8, (8, 64), 16), TextConfig(vocabulary, 64, 16, 1, 2), width=16)
 
 
 def test_a_clip_is_trained_on_shards(tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,11 +18,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vlm_history.connect.cnn import CNNConfig
 from vlm_history.errors import InputError
 from vlm_history.images import Images, is_single, read_images
 from vlm_history.layers import quick_gelu
 from vlm_history.pretrain.clip_towers import (
+    EdgeCNNConfig,
     ModifiedResNet,
     PooledCNN,
     ResNetConfig,
@@ -53,7 +53,7 @@ class CLIPConfig:
         prompts: for Korean and for English, the sentences that a name is put into when it is asked for.
     """
 
-    image: ViTConfig | ResNetConfig | CNNConfig
+    image: ViTConfig | ResNetConfig | EdgeCNNConfig
     text: TextConfig
     width: int
     quick_gelu: bool = True
@@ -81,7 +81,7 @@ class CLIPConfig:
     @classmethod
     def world(cls, vocabulary: int) -> CLIPConfig:
         """The size that the world is learned at: a wider CNN of this world sees; names are asked for as they are."""
-        image = CNNConfig(stem=32, stages=(64, 128, 384), width=256)
+        image = EdgeCNNConfig(stem=32, stages=(64, 128, 384), width=256)
         text = TextConfig(vocabulary, length=64, width=192, depth=2, heads=4)
         return cls(image, text, width=256, quick_gelu=False, prompts=(("{}",), ("{}",)))
 

@@ -233,23 +233,36 @@ class Orientations(nn.Module):
 
     What stays of a thing when another hand draws it are its outlines. So the first layer is that of the years before
     networks learned their own: histograms of oriented gradients (Dalal and Triggs, 2005, section 6), in cells of 2 x 2
-    pixels and with one normalisation instead of four. Nothing in it is learned.
+    pixels and with one normalisation instead of four. Nothing in it is learned. What lines one artist draws inside of a
+    form another leaves out, so edges are also found in coarser pictures, where only the form is left.
 
     Args:
+        scales: how often they are found, each time in a picture of half the resolution.
         orientations: of edges, between which the half turn is divided.
         sharpness: how little an edge counts for its neighbouring orientations.
     """
 
-    def __init__(self, orientations: int = 8, sharpness: int = 3) -> None:
+    def __init__(self, scales: int = 1, orientations: int = 8, sharpness: int = 3) -> None:
         super().__init__()
-        self.sharpness = sharpness
-        self.channels = orientations + 3
+        self.scales, self.sharpness = scales, sharpness
+        self.channels = scales * orientations + 3
         angles = torch.arange(orientations) * (math.pi / orientations)
         # of doubled angles: an edge and its half turn are one orientation
         self.register_buffer("directions", torch.stack([(2 * angles).cos(), (2 * angles).sin()]), persistent=False)
 
     def forward(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch channels half quarter"]:
-        """Normalised pixels -> orientations, and then red, green and blue."""
+        """Normalised pixels -> orientations, finer ones first, and then red, green and blue."""
+        half = F.avg_pool2d(pixels, 2)
+        found = [self.edges(pixels, 2)]
+        for scale in range(1, self.scales):
+            coarse = F.interpolate(F.avg_pool2d(pixels, 2**scale), size=half.shape[2:], mode="bilinear")
+            found.append(self.edges(coarse, 1))
+        return torch.cat([*found, half / 2], dim=1)
+
+    def edges(
+        self, pixels: Float[Tensor, "batch 3 rows columns"], cell: int
+    ) -> Float[Tensor, "batch orientations cell_rows cell_columns"]:
+        """How much of an edge there is in each cell of so many pixels a side, by orientation."""
         around = F.pad(pixels, (1, 1, 1, 1), mode="replicate")
         across = around[:, :, 1:-1, 2:] - around[:, :, 1:-1, :-2]
         down = around[:, :, 2:, 1:-1] - around[:, :, :-2, 1:-1]
@@ -261,21 +274,31 @@ class Orientations(nn.Module):
         doubled = (across.square() - down.square()) / steepness, 2 * across * down / steepness
         cosines, sines = self.get_buffer("directions")[:, :, None, None]
         alike = F.relu(doubled[0] * cosines + doubled[1] * sines) / steepness
-        cells = F.avg_pool2d(steepness * alike**self.sharpness, 2)
-        near = F.avg_pool2d(F.pad(F.avg_pool2d(energy, 2), (3, 3, 3, 3), mode="replicate"), 7, stride=1)
-        edges = (cells / (near + 0.02).sqrt()).clamp(max=2)
-        return torch.cat([edges, F.avg_pool2d(pixels, 2) / 2], dim=1)
+        cells = F.avg_pool2d(steepness * alike**self.sharpness, cell)
+        near = F.avg_pool2d(F.pad(F.avg_pool2d(energy, cell), (3, 3, 3, 3), mode="replicate"), 7, stride=1)
+        return (cells / (near + 0.02).sqrt()).clamp(max=2)
+
+
+@dataclass(frozen=True)
+class EdgeCNNConfig(CNNConfig):
+    """Sizes of a CNN of this world that begins with `Orientations`.
+
+    Attributes:
+        scales: see `Orientations`.
+    """
+
+    scales: int = 1
 
 
 class PooledCNN(nn.Module):
     """The CNN of this world, which begins with `Orientations`, under CLIP's attention pooling."""
 
-    def __init__(self, config: CNNConfig, width: int) -> None:
+    def __init__(self, config: EdgeCNNConfig, width: int) -> None:
         super().__init__()
         self.config = config
         self.cnn = ResidualCNN(config)
         del self.cnn.project  # attention pools in its place
-        edges = Orientations()
+        edges = Orientations(config.scales)
         self.cnn.stem = nn.Sequential(edges, nn.Conv2d(edges.channels, config.stem, 3, padding=1, bias=False))
         side = config.image_size >> (1 + len(config.stages))
         self.pool = AttentionPool(side**2, config.stages[-1], config.stages[-1] // 64, width)

@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlm_history import checkpoints
-from vlm_history.connect.cnn import CNNConfig
 from vlm_history.pretrain.clip import CLIP, CLIPConfig, nearest
-from vlm_history.pretrain.clip_towers import TextConfig
+from vlm_history.pretrain.clip_towers import EdgeCNNConfig, TextConfig
 from vlm_history.pretrain.contrastive import contrastive_loss
 from vlm_history.training.memo import trained
 from vlm_history.training.recipe import Batch, Recipe, Stage
@@ -182,7 +181,7 @@ class Pairing(Stage):
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A new CLIP, a small one."""
         words, width = tokenizer(), self.width
-        image = CNNConfig(16, (width // 2, 64 * self.heads), width, image_size=SIDE)
+        image = EdgeCNNConfig(16, (width // 2, 64 * self.heads), width, image_size=SIDE)
         text = TextConfig(len(words), length=64, width=width, depth=2, heads=max(1, width // 32))
         config = CLIPConfig(image, text, width, quick_gelu=False, prompts=(("{}",), ("{}",)))
         return Apart(CLIP(config, words), self.among)
