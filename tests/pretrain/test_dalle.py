@@ -12,11 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vlm_history import checkpoints
-from vlm_history.connect.cnn import CNNConfig
 from vlm_history.errors import InputError
 from vlm_history.pretrain import dalle
 from vlm_history.pretrain.clip import CLIP, CLIPConfig
-from vlm_history.pretrain.clip_towers import TextConfig
+from vlm_history.pretrain.clip_towers import EdgeCNNConfig, TextConfig
 from vlm_history.pretrain.dalle import DALLE, DALLEConfig, Transformer, attention_pattern, layer_kind, pad, rerank
 from vlm_history.pretrain.dvae import DVAEConfig
 from vlm_history.text import BytePairTokenizer
@@ -46,7 +45,7 @@ def judge() -> CLIP:
     torch.manual_seed(1)
     words = BytePairTokenizer.fit(TEXTS, 320, ("<start>", "<end>"))
     text = TextConfig(len(words), length=24, width=16, depth=1, heads=2)
-    return CLIP(CLIPConfig(CNNConfig(8, (8, 64), 12, image_size=32), text, 12, quick_gelu=False), words).eval()
+    return CLIP(CLIPConfig(EdgeCNNConfig(8, (8, 64), 12, image_size=32), text, 12, quick_gelu=False), words).eval()
 
 
 def lots(batch: int, seed: int = 0) -> Tensor:

@@ -234,7 +234,7 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_tower_of_this_world_is_no_other_librarys(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="got CNNConfig"):
+    with pytest.raises(InputError, match="got EdgeCNNConfig"):
         published.export(CLIP(CLIPConfig.world(300)), tmp_path, library="open_clip")
     with pytest.raises(InputError, match="got ResNetConfig"):
         published.export(CLIP(RESNET), tmp_path, library="transformers")
