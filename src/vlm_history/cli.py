@@ -382,13 +382,14 @@ def _exam(options: argparse.Namespace) -> None:
     models: dict[str, Any] = {}
     if options.weights is not None:
         models[options.systems[0]] = _own(options.systems[0], options.weights)
+    how = {
+        "tasks": options.tasks, "artwork": options.artwork, "n": options.n, "seed": options.seed, "beam": options.beam,
+        "tell": _tell,
+    }  # fmt: skip
     if options.systems == ["judge"]:
-        results = report.judged(models.get("judge"), n=options.n, seed=options.seed, tell=_tell)
+        results = report.judged(models.get("judge"), **how)
     else:
-        results = report.run(
-            options.systems, tasks=options.tasks, artwork=options.artwork, n=options.n, seed=options.seed,
-            beam=options.beam, models=models, tell=_tell,
-        )  # fmt: skip
+        results = report.run(options.systems, models=models, **how)
     print(report.table(results))
     if options.json is not None:
         report.write_json(results, options.json)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from vlm_history.cli import main
 from vlm_history.errors import InputError
 from vlm_history.exam import copying, drawing
 from vlm_history.judge import Sighting
@@ -169,13 +170,27 @@ def test_it_is_closed_without_a_judge_and_with_a_pack(
         drawing.papers(World(pack), 4, 0, judge=judge)  # type: ignore[arg-type]  # judges
 
 
-@pytest.mark.skipif(not find("judge").shipped, reason="no weights of the judge shipped yet")
 def test_the_shipped_judge_knows_real_scenes(world: World) -> None:
     card = json.loads((find("judge").weights / "card.json").read_text(encoding="utf-8"))
     told = card["scores"]["systems"]["oracle"]["drawing"]
     assert min(told["objects_ko"], told["objects_en"], told["one_ko"], told["one_en"]) >= 0.95
     marks = drawing.sit(drawing.oracle(world, 0), drawing.papers(world, 100, 0), 0)
     assert marks["objects_ko"] == marks["objects_en"] and abs(marks["objects_en"][0] - told["objects_en"]) < 0.04
+
+
+def test_the_judge_is_examined_on_real_scenes_alone(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["exam", "judge", "--n", "4"]) == 0
+    assert "oracle" in capsys.readouterr().out
+    assert main(["exam", "judge", "--n", "4", "--tasks", "naming"]) == 2
+    assert "only task of the judge, got naming" in capsys.readouterr().err
+    pack = tmp_path / "mine.npz"
+    concepts = world.drawn_by("noto")[:4]
+    sprites = np.stack([world.sprite(c, "noto") for c in concepts])
+    np.savez(pack, rgba=sprites, hexcode=[c.hexcode for c in concepts])
+    assert main(["exam", "judge", "--n", "4", "--artwork", str(pack)]) == 2
+    assert "no pack of artwork" in capsys.readouterr().err
 
 
 def test_a_copy_is_found_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,7 +199,7 @@ def test_drawing_is_sat_where_there_is_a_judge(tmp_path: Path) -> None:
     text = report.table(results)
     assert "objects_ko" in text and "one_en" in text and "CLIP's choice" not in text
     (tmp_path / "card.json").write_text("{}", encoding="utf-8")
-    report.write_card(report.judged(Judge(), n=4), "judge", tmp_path)  # type: ignore[arg-type]
+    report.write_card(report.judged(Judge(), n=4), "judge", tmp_path)  # type: ignore[arg-type]  # judges
     scores = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))["scores"]
     assert set(scores["systems"]) == set(scores["intervals"]) == {"chance", "oracle"}
 

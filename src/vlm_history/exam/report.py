@@ -288,16 +288,20 @@ def write_json(report: Report, path: str | Path) -> None:
     beside.replace(path)
 
 
-def judged(
-    judge: Judge | None = None, n: int = 1000, seed: int = 0, tell: Callable[[str], None] = lambda text: None
-) -> Report:
+def judged(judge: Judge | None = None, tasks: Sequence[str] | None = None, **options: Any) -> Report:
     """The judge of drawings sits no exam: its marks are those that it gives to real scenes, the oracle's drawings.
 
     Args:
         judge: the judge; the shipped one if None.
-        n, seed, tell: see `run`.
+        tasks: drawing, or None, which means the same.
+        options: see `run`.
+
+    Raises:
+        InputError: as `run` does, or another task.
     """
-    return run(["oracle"], tasks=["drawing"], n=n, seed=seed, judge=judge, tell=tell)
+    if tasks is not None and list(tasks) != ["drawing"]:
+        raise InputError(f"expected drawing as the only task of the judge, got {', '.join(tasks)}; leave --tasks out")
+    return run(["oracle"], tasks=["drawing"], judge=judge, **options)
 
 
 def write_card(report: Report, system: str, directory: str | Path) -> None:

@@ -234,7 +234,7 @@ class Orientations(nn.Module):
     What stays of a thing when another hand draws it are its outlines. So the first layer is that of the years before
     networks learned their own: histograms of oriented gradients (Dalal and Triggs, 2005, section 6), in cells of 2 x 2
     pixels and with one normalisation instead of four. Nothing in it is learned. What lines one artist draws inside of a
-    form another leaves out, so edges are also found in coarser pictures, where only the form is left.
+    form another leaves out, so edges can also be found in coarser pictures, where only the form is left.
 
     Args:
         scales: how often they are found, each time in a picture of half the resolution.

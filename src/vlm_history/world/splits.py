@@ -7,9 +7,9 @@ Three things are held out, each for a question that a model could otherwise answ
 - **knowledge**: facts about some concepts that only text teaches, never a picture.
 
 A second artist and other pairs are kept for validation: whatever we choose (a checkpoint, a threshold, a learning
-rate) we choose there, so the held-out score is looked at once and says what it seems to say. Once all is chosen, CLIP
-alone learns from the validation artist, too, as one does who has few examples: nothing is chosen after that. What is
-built on CLIP makes its choices on pairs.
+rate) we choose there, so the held-out score is looked at once and says what it seems to say. CLIP's
+shipped weights alone have learned from the validation artist, too, as one does who has few examples. What is chosen
+from then on, in CLIP and in all that is built on it, is chosen on the pairs.
 
 Pairs and facts are assigned by a hash of their hexcodes, so they stay where they are when a concept is added.
 """
@@ -24,7 +24,7 @@ VALIDATION_ARTIST = "emojione"
 HELD_OUT_ARTIST = "noto-v1"
 #: Pre-training on wide data (the second era) sees three more, none of whom drew everything. The pairs stay apart.
 WIDE_ARTISTS = (*TRAIN_ARTISTS, "fxemoji", "streamline", "fluent-contrast")
-#: Everyone but the held-out artist: for a last run, after which nothing is chosen.
+#: Everyone but the held-out artist: for CLIP's last run.
 ALL_ARTISTS = (*WIDE_ARTISTS, VALIDATION_ARTIST)
 
 SPLITS: dict[str, tuple[str, tuple[str, ...]]] = {
