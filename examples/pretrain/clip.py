@@ -79,6 +79,7 @@ plots.values(
     image=count(model.image),
     text=count(model.text),
     names=len(world.concepts),
+    scales=model.config.image.scales,
     width=model.config.width,
     tokens=model.config.text.vocabulary,
     scale=float(model.scale().detach()),

@@ -163,6 +163,27 @@ def test_what_is_locked_stays_as_it_is() -> None:
     assert isinstance(again, Match) and again.cnn().training
 
 
+def test_half_precision_changes_little_and_only_what_the_towers_compute() -> None:
+    stage = replace(STAGE, batch_size=8, half=False, locked=False)  # a stage of its own
+    assert isinstance(stage, Pairs)
+    torch.manual_seed(0)
+    module = stage.build(None).train()
+    batch = stage.batch(0, 0, range(8))
+    losses, gradients = [], []
+    for half in (False, True):
+        assert isinstance(module, Match)
+        module.half = half
+        module.zero_grad()
+        torch.manual_seed(1)
+        loss, weight = module(**batch)
+        (loss / weight).backward()
+        losses.append(loss.detach())
+        gradients.append(torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None]))
+    assert losses[0] != losses[1] and losses[1].dtype == torch.float32
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.01, atol=0)
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+
+
 def test_only_a_cnn_can_be_locked() -> None:
     config = CLIPConfig(
         ViTConfig(width=32, depth=1, heads=2, patch=16, image_size=32),

@@ -81,7 +81,7 @@ class CLIPConfig:
     @classmethod
     def world(cls, vocabulary: int) -> CLIPConfig:
         """The size that the world is learned at: a wider CNN of this world sees; names are asked for as they are."""
-        image = EdgeCNNConfig(stem=32, stages=(64, 128, 384), width=256)
+        image = EdgeCNNConfig(stem=32, stages=(64, 128, 384), width=256, scales=4)
         text = TextConfig(vocabulary, length=64, width=192, depth=2, heads=4)
         return cls(image, text, width=256, quick_gelu=False, prompts=(("{}",), ("{}",)))
 

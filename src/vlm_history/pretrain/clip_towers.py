@@ -266,15 +266,19 @@ class Orientations(nn.Module):
         around = F.pad(pixels, (1, 1, 1, 1), mode="replicate")
         across = around[:, :, 1:-1, 2:] - around[:, :, 1:-1, :-2]
         down = around[:, :, 2:, 1:-1] - around[:, :, :-2, 1:-1]
-        energy = across.square() + down.square()
-        strongest = energy.argmax(1, keepdim=True)  # of the three colours, at each pixel
-        across, down, energy = (x.gather(1, strongest) for x in (across, down, energy))
-        # cosine and sine of twice the angle, times the steepness
-        steepness = (energy + 1e-6).sqrt()
-        doubled = (across.square() - down.square()) / steepness, 2 * across * down / steepness
+        (across, down, energy), *others = zip(
+            *(x.split(1, dim=1) for x in (across, down, across.square() + down.square())), strict=True
+        )
+        for across_too, down_too, energy_too in others:  # of the three colours the strongest, at each pixel
+            more = energy_too > energy
+            across, down = torch.where(more, across_too, across), torch.where(more, down_too, down)
+            energy = torch.where(more, energy_too, energy)
+        # cosine and sine of twice the angle
+        squared = energy + 1e-6
+        doubled = (across.square() - down.square()) / squared, 2 * across * down / squared
         cosines, sines = self.get_buffer("directions")[:, :, None, None]
-        alike = F.relu(doubled[0] * cosines + doubled[1] * sines) / steepness
-        cells = F.avg_pool2d(steepness * alike**self.sharpness, cell)
+        alike = F.relu(doubled[0] * cosines + doubled[1] * sines)
+        cells = F.avg_pool2d(squared.sqrt() * alike**self.sharpness, cell)
         near = F.avg_pool2d(F.pad(F.avg_pool2d(energy, cell), (3, 3, 3, 3), mode="replicate"), 7, stride=1)
         return (cells / (near + 0.02).sqrt()).clamp(max=2)
 
