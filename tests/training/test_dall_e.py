@@ -81,7 +81,8 @@ def test_pictures_are_told_in_one_language_and_some_not_at_all() -> None:
     assert 140 <= korean <= 230
     words = len(tokenizer())
     padded = read(["", "a cat", "고양이"])
-    assert padded.shape == (3, 32) and padded[0].tolist() == list(range(words, words + 32))
+    length = DALLEConfig.world(words).length
+    assert padded.shape == (3, length) and padded[0].tolist() == list(range(words, words + length))
     assert torch.equal(read(["A CAT"]), read(["a cat"]))
 
 
@@ -101,6 +102,26 @@ def test_schedules_follow_the_step_of_the_batch(small: None, monkeypatch: pytest
         module(**batch)
     assert asked == [(temperature(step, 8), kl_weight(step, 4, 2.0)) for step in (0, 3, 20)]
     assert asked[0] == (1, 0) and asked[2] == pytest.approx((1 / 16, 2.0))
+
+
+def test_half_precision_changes_little_and_only_what_the_networks_compute(small: None) -> None:
+    for stage in stages():
+        torch.manual_seed(0)
+        module = stage.build(None).train()
+        assert isinstance(module, (Compress, Write)) and not module.half
+        batch = stage.batch(0, 60, range(8))
+        losses, gradients = [], []
+        for half in (False, True):
+            module.half = half
+            module.zero_grad()
+            torch.manual_seed(1)
+            loss, weight = module(**batch)
+            (loss / weight).backward()
+            losses.append(loss.detach() / weight)
+            gradients.append(torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None]))
+        assert losses[0] != losses[1] and losses[1].dtype == torch.float32
+        torch.testing.assert_close(losses[1], losses[0], rtol=0.01, atol=0.01)
+        assert torch.cosine_similarity(*gradients, dim=0) > 0.98
 
 
 def test_the_recipe_is_the_paper_s_but_for_its_length() -> None:

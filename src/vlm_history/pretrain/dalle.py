@@ -62,7 +62,7 @@ class DALLEConfig:
     @classmethod
     def world(cls, vocabulary: int) -> DALLEConfig:
         """The size that the world is learned at."""
-        return cls(DVAEConfig.world(), vocabulary, length=32, width=192, depth=6, heads=6, kernel=5)
+        return cls(DVAEConfig.world(), vocabulary, length=20, width=192, depth=6, heads=3, kernel=5)
 
 
 def pad(texts: Sequence[Sequence[int]], config: DALLEConfig) -> Int[Tensor, "batch length"]:
@@ -182,7 +182,7 @@ class Transformer(nn.Module):
 
         What follows a text, padding, need not be guessed; texts may be empty.
         """
-        of_text, of_codes = self(text, codes)
+        of_text, of_codes = (logits.float() for logits in self(text, codes))
         wanted = text[:, 1:]
         said = wanted < self.config.vocabulary
         text_loss = F.cross_entropy(of_text[said], wanted[said], reduction="sum") / said.sum().clamp_min(1)

@@ -126,7 +126,7 @@ class Encoder(nn.Module):
         Args:
             pixels: within (0.1, 0.9), as `squeeze` makes them.
         """
-        x = self.first(pixels)
+        x = self.first(pixels.contiguous(memory_format=torch.channels_last))  # as CPUs convolve fastest
         for number, group in enumerate(self.groups):
             x = group(F.max_pool2d(x, 2) if number else x)
         return self.last(F.relu(x))
@@ -148,7 +148,7 @@ class Decoder(nn.Module):
         Args:
             codes: at each place how much of each there is: one of them whole, or, relaxed, some of all.
         """
-        x = self.first(codes)
+        x = self.first(codes.contiguous(memory_format=torch.channels_last))
         for number, group in enumerate(self.groups):
             x = group(F.interpolate(x, scale_factor=2.0, mode="nearest") if number else x)
         return self.last(F.relu(x))
@@ -230,9 +230,11 @@ class DVAE(nn.Module):
             temperature: tau.
             generator: the source of chance; torch's own if None.
         """
-        logits = self.encoder(pixels)
-        gumbel = -(-torch.rand(logits.shape, generator=generator, device=logits.device).log()).log()
-        mu, log_b = self.decoder(((logits + gumbel) / temperature).softmax(1)).chunk(2, dim=1)
+        logits = self.encoder(pixels).float()
+        batch, codes, *sides = logits.shape
+        chance = torch.rand(batch, *sides, codes, generator=generator, device=logits.device).movedim(3, 1)
+        gumbel = -(-chance.log()).log()
+        mu, log_b = self.decoder(((logits + gumbel) / temperature).softmax(1)).float().chunk(2, dim=1)
         log_q = logits.log_softmax(1)
         divergence = log_q.exp() * (log_q + math.log(self.config.codes))
         return logit_laplace(pixels, mu, log_b).sum((1, 2, 3)), divergence.sum((1, 2, 3))
