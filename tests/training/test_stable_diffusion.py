@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.training.halves import check_half
 from vlm_history.pretrain.autoencoder import AutoencoderConfig
 from vlm_history.pretrain.stable_diffusion import StableDiffusion
 from vlm_history.pretrain.unet import UNetConfig
@@ -82,6 +83,12 @@ def test_only_the_unet_learns_and_its_average_follows(small: None) -> None:
     module.train()(**batch)
     apart = [a - b for a, b in zip(module.model.unet.parameters(), module.average.parameters(), strict=True)]
     assert all(torch.allclose(gap, torch.full_like(gap, 1 / 11), atol=1e-5) for gap in apart)
+
+
+def test_half_precision_changes_little(small: None) -> None:
+    for stage in (PICTURES, LATENTS):
+        torch.manual_seed(0)
+        check_half(stage.build(None), stage.batch(0, 0, range(4)))
 
 
 def test_the_loss_of_the_autoencoder(small: None) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,10 +25,11 @@ from random import Random
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from vlm_history import checkpoints
-from vlm_history.pretrain.autoencoder import Autoencoder, AutoencoderConfig
+from vlm_history.pretrain.autoencoder import Autoencoder, AutoencoderConfig, Gaussian
 from vlm_history.pretrain.clip import CLIP, CLIPConfig, read_texts
 from vlm_history.pretrain.clip_towers import TextConfig
 from vlm_history.pretrain.stable_diffusion import StableDiffusion, StableDiffusionConfig
@@ -57,11 +59,13 @@ class Reconstruct(nn.Module):
     Args:
         model: the autoencoder.
         kl: weight of a nat of KL beside a value of a pixel, from -1 to 1, that is off by 1.
+        half: whether the network computes in bfloat16, which CPUs and GPUs that have it do about twice as fast. Weights
+            and their gradients, chance and the loss stay in float32.
     """
 
-    def __init__(self, model: Autoencoder, kl: float) -> None:
+    def __init__(self, model: Autoencoder, kl: float, half: bool = False) -> None:
         super().__init__()
-        self.model, self.kl = model, kl
+        self.model, self.kl, self.half = model, kl, half
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Summed loss, a mean over the values of each picture, and its weight.
@@ -70,9 +74,11 @@ class Reconstruct(nn.Module):
             pixels: (B, 3, 64, 64) bytes.
         """
         x = normalised(pixels)
-        found = self.model.encode(x)
-        again = self.model.decode(found.sample(torch.randn_like(found.mean)))
-        each = (again - x).abs().flatten(1).sum(1) + self.kl * found.divergence()
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.half):
+            found = self.model.encode(x)
+            found = Gaussian(found.mean.float(), found.log_variance.float())
+            again = self.model.decode(found.sample(torch.randn_like(found.mean)))
+        each = (again.float() - x).abs().flatten(1).sum(1) + self.kl * found.divergence()
         return each.sum() / x[0].numel(), torch.tensor(float(len(x)), device=x.device)
 
 
@@ -82,17 +88,18 @@ class Pictures(Stage):
 
     Attributes:
         mix: kinds of scenes and their shares.
-        kl: see `Reconstruct`.
+        kl, half: see `Reconstruct`.
         looks: validation scenes.
     """
 
     mix: Mix = (("one", 0.5), ("pair", 0.5))
     kl: float = 1e-3
+    half: bool = False
     looks: int = 256
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A new autoencoder."""
-        return Reconstruct(Autoencoder(AutoencoderConfig.world()), self.kl)
+        return Reconstruct(Autoencoder(AutoencoderConfig.world()), self.kl, self.half)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes."""
@@ -146,10 +153,12 @@ class Denoise(nn.Module):
         model: the Stable Diffusion.
         pictures: the scenes that are learned from, by stage.
         decay: of the moving average of the U-Net's weights.
+        half: as of `Reconstruct`.
     """
 
-    def __init__(self, model: StableDiffusion, pictures: Latents, decay: float) -> None:
+    def __init__(self, model: StableDiffusion, pictures: Latents, decay: float, half: bool = False) -> None:
         super().__init__()
+        self.half = half
         self.model, self.pictures, self.decay = model.requires_grad_(False), pictures, decay
         model.unet.requires_grad_(True)
         self.average = copy.deepcopy(model.unet).requires_grad_(False)
@@ -189,7 +198,10 @@ class Denoise(nn.Module):
             z = self.encode(rows.device)[rows].float()
             words = self.model.condition(tokens)
         times = torch.randint(self.model.config.noise.steps, (len(z),), device=z.device)
-        loss = self.model(z, words, times, torch.randn_like(z))
+        # attention as two products: on CPUs the way back through the fused one gains nothing from bfloat16
+        products = sdpa_kernel(SDPBackend.MATH) if self.half and z.device.type == "cpu" else nullcontext()
+        with torch.autocast(z.device.type, torch.bfloat16, enabled=self.half), products:
+            loss = self.model(z, words, times, torch.randn_like(z))
         return loss.sum(), torch.tensor(float(len(z)), device=z.device)
 
 
@@ -202,7 +214,7 @@ class Latents(Stage):
         pictures: how many there are.
         reader: hash of the recipe that made the CLIP whose text tower reads; none: one that has learned nothing.
         dropped: share of the sentences that are left out.
-        decay: see `Denoise`.
+        decay, half: see `Denoise`.
         looks: validation scenes.
         drawn: how many of them are drawn, in each language.
     """
@@ -212,6 +224,7 @@ class Latents(Stage):
     reader: str = ""
     dropped: float = 0.1
     decay: float = 0.9995
+    half: bool = False
     looks: int = 256
     drawn: int = 32
 
@@ -227,7 +240,7 @@ class Latents(Stage):
             model.autoencoder.load_state_dict(earlier.model.state_dict())
             some = [self.scene(number) for number in range(min(512, self.pictures))]
             model.autoencoder.standardise(normalised(pixels_of(some)))
-        return Denoise(model, self, self.decay)
+        return Denoise(model, self, self.decay, self.half)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Some of the pictures, with a sentence each."""
