@@ -37,6 +37,7 @@ from vlm_history.pretrain.clip_towers import PooledCNN
 from vlm_history.pretrain.contrastive import bounded_loss, contrastive_loss
 from vlm_history.text import BytePairTokenizer
 from vlm_history.training.augment import cut_out, erase, move, restyle
+from vlm_history.training.precision import bfloat16
 from vlm_history.training.recipe import Batch, Recipe, Stage, scene_seeds
 from vlm_history.training.scenes import Mix, pixels_of, world
 from vlm_history.world.grammar import LANGUAGES, SIZES, Fact, Mention, captions, pair_fact
@@ -123,8 +124,7 @@ class Match(nn.Module):
         widths: least and largest width of a moved thing, as a share of the picture's.
         bend: see `augment.move`.
         locked: whether the CNN of the image tower stays as it is; its batch norms then go by what they have seen.
-        half: whether the towers compute in bfloat16, which CPUs and GPUs that have it do about twice as fast. Weights,
-            their gradients and the loss stay in float32.
+        half: whether the towers compute in bfloat16, see `precision`; the loss stays in float32.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class Match(nn.Module):
         if together and lies is not None:
             raise InputError("expected one process where there are hard negatives, got several; start one")
         batch, languages = tokens.shape[:2]
-        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.half):
+        with bfloat16(pixels.device, self.half):
             images = self.model.image(seen).float()
             texts = self.texts(tokens.flatten(0, 1))
         images = nn.functional.normalize(images, dim=1)

@@ -8,7 +8,6 @@ by lot, and one in ten is not told at all, so that a drawing can be guided (Ho a
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -19,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vlm_history import checkpoints
 from vlm_history.pretrain.dalle import DALLE, DALLEConfig, pad
 from vlm_history.pretrain.dvae import DVAE, DVAEConfig, kl_weight, squeeze, temperature
 from vlm_history.text import BytePairTokenizer
+from vlm_history.training.precision import bfloat16
 from vlm_history.training.recipe import Batch, Recipe, Stage
 from vlm_history.training.scenes import Mix, pixels_of, training_scenes, world
 from vlm_history.world import drawing
@@ -58,8 +57,7 @@ class Compress(nn.Module):
         cooling: updates until the temperature is at its last.
         warming: updates until the KL weight is full.
         beta: that weight.
-        half: whether the network computes in bfloat16, which CPUs and GPUs that have it do about twice as fast. Weights
-            and their gradients, chance and the loss stay in float32.
+        half: whether the network computes in bfloat16, see `precision`; chance and the loss stay in float32.
     """
 
     def __init__(self, model: DVAE, cooling: int, warming: int, beta: float, half: bool = False) -> None:
@@ -75,7 +73,7 @@ class Compress(nn.Module):
             steps: (B,) updates so far, the same for all.
         """
         step = int(steps[0])
-        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.half):
+        with bfloat16(pixels.device, self.half):
             loss = self.model.loss(
                 squeeze(pixels.float() / 255),
                 temperature(step, self.cooling),
@@ -164,9 +162,7 @@ class Write(nn.Module):
             tokens: (B, length), padded.
         """
         codes = self.codes(pixels)
-        # attention as two products: on CPUs the way back through the fused one gains nothing from bfloat16
-        products = sdpa_kernel(SDPBackend.MATH) if self.half and pixels.device.type == "cpu" else nullcontext()
-        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.half), products:
+        with bfloat16(pixels.device, self.half):
             loss = self.model.transformer.loss(tokens, codes)
         weight = torch.tensor(float(len(pixels)), device=pixels.device)
         return loss * weight, weight

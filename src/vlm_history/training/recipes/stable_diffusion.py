@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import copy
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,7 +24,6 @@ from random import Random
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from vlm_history import checkpoints
@@ -35,6 +33,7 @@ from vlm_history.pretrain.clip_towers import TextConfig
 from vlm_history.pretrain.stable_diffusion import StableDiffusion, StableDiffusionConfig
 from vlm_history.systems import find
 from vlm_history.training.experts import expert
+from vlm_history.training.precision import bfloat16
 from vlm_history.training.recipe import Batch, Recipe, Stage, scene_seeds
 from vlm_history.training.recipes.clip import RECIPE as CLIPS
 from vlm_history.training.recipes.clip import tokenizer
@@ -59,8 +58,7 @@ class Reconstruct(nn.Module):
     Args:
         model: the autoencoder.
         kl: weight of a nat of KL beside a value of a pixel, from -1 to 1, that is off by 1.
-        half: whether the network computes in bfloat16, which CPUs and GPUs that have it do about twice as fast. Weights
-            and their gradients, chance and the loss stay in float32.
+        half: whether the network computes in bfloat16, see `precision`; chance and the loss stay in float32.
     """
 
     def __init__(self, model: Autoencoder, kl: float, half: bool = False) -> None:
@@ -74,7 +72,7 @@ class Reconstruct(nn.Module):
             pixels: (B, 3, 64, 64) bytes.
         """
         x = normalised(pixels)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.half):
+        with bfloat16(x.device, self.half):
             found = self.model.encode(x)
             found = Gaussian(found.mean.float(), found.log_variance.float())
             again = self.model.decode(found.sample(torch.randn_like(found.mean)))
@@ -198,9 +196,7 @@ class Denoise(nn.Module):
             z = self.encode(rows.device)[rows].float()
             words = self.model.condition(tokens)
         times = torch.randint(self.model.config.noise.steps, (len(z),), device=z.device)
-        # attention as two products: on CPUs the way back through the fused one gains nothing from bfloat16
-        products = sdpa_kernel(SDPBackend.MATH) if self.half and z.device.type == "cpu" else nullcontext()
-        with torch.autocast(z.device.type, torch.bfloat16, enabled=self.half), products:
+        with bfloat16(z.device, self.half):
             loss = self.model(z, words, times, torch.randn_like(z))
         return loss.sum(), torch.tensor(float(len(z)), device=z.device)
 
