@@ -266,13 +266,9 @@ class Orientations(nn.Module):
         around = F.pad(pixels, (1, 1, 1, 1), mode="replicate")
         across = around[:, :, 1:-1, 2:] - around[:, :, 1:-1, :-2]
         down = around[:, :, 2:, 1:-1] - around[:, :, :-2, 1:-1]
-        (across, down, energy), *others = zip(
-            *(x.split(1, dim=1) for x in (across, down, across.square() + down.square())), strict=True
-        )
-        for across_too, down_too, energy_too in others:  # of the three colours the strongest, at each pixel
-            more = energy_too > energy
-            across, down = torch.where(more, across_too, across), torch.where(more, down_too, down)
-            energy = torch.where(more, energy_too, energy)
+        # of the three colours the strongest, at each pixel; max also says where, ten times as fast as argmax
+        energy, strongest = (across.square() + down.square()).max(1, keepdim=True)
+        across, down = across.gather(1, strongest), down.gather(1, strongest)
         # cosine and sine of twice the angle
         squared = energy + 1e-6
         doubled = (across.square() - down.square()) / squared, 2 * across * down / squared
