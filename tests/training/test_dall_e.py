@@ -11,13 +11,25 @@ import pytest
 import torch
 
 from tests.training.halves import check_half
+from vlm_history.errors import InputError
 from vlm_history.pretrain.dalle import DALLE, DALLEConfig
 from vlm_history.pretrain.dvae import DVAE, DVAEConfig, kl_weight, squeeze, temperature
 from vlm_history.systems import find, load_from
 from vlm_history.training import recipes
 from vlm_history.training.loop import train
 from vlm_history.training.recipes import dall_e
-from vlm_history.training.recipes.dall_e import Codebook, Compress, Stream, Write, read, tokenizer, told
+from vlm_history.training.recipes.dall_e import (
+    Codebook,
+    Compress,
+    Sketch,
+    Sketches,
+    Stream,
+    Write,
+    k_means,
+    read,
+    tokenizer,
+    told,
+)
 from vlm_history.training.scenes import training_scenes, world
 from vlm_history.world import drawing
 from vlm_history.world.grammar import LANGUAGES
@@ -37,10 +49,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def stages(recipe: Any = QUICK, **changed: Any) -> tuple[Codebook, Stream]:
-    first, second = (replace(stage, **changed) for stage in recipe.stages)
-    assert isinstance(first, Codebook) and isinstance(second, Stream)
-    return first, second
+def stages(recipe: Any = QUICK, **changed: Any) -> tuple[Sketches, Codebook, Stream]:
+    first, second, third = (replace(stage, **changed) for stage in recipe.stages)
+    assert isinstance(first, Sketches) and isinstance(second, Codebook) and isinstance(third, Stream)
+    return first, second, third
 
 
 def test_the_vocabulary_reads_no_held_out_pair_and_says_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +79,7 @@ def test_the_vocabulary_reads_no_held_out_pair_and_says_everything(monkeypatch: 
 
 
 def test_pictures_are_told_in_one_language_and_some_not_at_all() -> None:
-    scenes = training_scenes(0, 0, range(400), 400, RECIPE.stages[1].mix, drawing.EVERYDAY)  # type: ignore[attr-defined]  # a stage of its own
+    scenes = training_scenes(0, 0, range(400), 400, RECIPE.stages[2].mix, drawing.EVERYDAY)  # type: ignore[attr-defined]  # a stage of its own
     assert {thing.concept.hexcode for scene in scenes for thing in scene.things} <= set(drawing.EVERYDAY)
     assert {scene.artist for scene in scenes} == set(TRAIN_ARTISTS) and {scene.kind for scene in scenes} == {
         "one",
@@ -88,7 +100,7 @@ def test_pictures_are_told_in_one_language_and_some_not_at_all() -> None:
 
 
 def test_schedules_follow_the_step_of_the_batch(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = replace(stages()[0], cooling=8, warming=4, beta=2.0)
+    stage = replace(stages()[1], cooling=8, warming=4, beta=2.0)
     module = stage.build(None)
     asked: list[tuple[float, float]] = []
 
@@ -112,14 +124,64 @@ def test_half_precision_changes_little(small: None) -> None:
 
 
 def test_the_recipe_is_the_paper_s_but_for_its_length() -> None:
-    first, second = stages(RECIPE)
+    _, first, second = stages(RECIPE)
     assert (first.beta, first.betas, first.weight_decay, first.final) == (6.6, (0.9, 0.999), 1e-4, 1.25e-6 / 1e-4)
     assert (second.betas, second.weight_decay, second.dropped) == ((0.9, 0.96), 4.5e-2, 0.1)
     assert first.warming < first.cooling < first.steps
 
 
-def test_the_second_stage_has_the_first_one_s_codes(small: None) -> None:
-    first, second = stages()
+def test_codes_begin_as_means_of_what_sketches_write(small: None) -> None:
+    first, second, _ = stages()
+    torch.manual_seed(0)
+    sketch = replace(first, numbers=4).build(None)
+    assert isinstance(sketch, Sketch)
+    resting = {name for name, p in sketch.named_parameters() if not p.requires_grad}
+    assert resting == {f"model.{part}.{it}" for part in ("encoder.last", "decoder.first") for it in ("weight", "bias")}
+    pixels = first.batch(0, 0, range(8))["pixels"]
+    x = squeeze(pixels.float() / 255)
+    with torch.no_grad():
+        numbers = sketch.numbers(x)
+    module = replace(second, coined=8).build(sketch)
+    assert isinstance(module, Compress) and all(p.requires_grad for p in module.parameters())
+    vae, points = module.model, numbers.permute(0, 2, 3, 1).flatten(0, 2)
+    with torch.no_grad():
+        codes = vae.encoder(x).argmax(1).flatten()
+        meant = vae.decoder.first.weight[:, :, 0, 0].T @ torch.linalg.pinv(sketch.read.weight[:, :, 0, 0]).T
+    # each place has the code whose mean is nearest, and the decoder paints it as it would paint that mean
+    assert torch.equal(codes, torch.cdist(points, meant).argmin(1)) and len(codes.unique()) > 16
+
+
+def test_sketches_learn_to_come_back(small: None) -> None:
+    stage = stages()[0]
+    torch.manual_seed(0)
+    sketch = stage.build(None).train()
+    optimizer = torch.optim.AdamW([p for p in sketch.parameters() if p.requires_grad], lr=5e-3)
+    batch = stage.batch(0, 0, range(8))
+    losses = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        total, weight = sketch(**batch)
+        (total / weight).backward()
+        optimizer.step()
+        losses.append(float(total.detach() / weight))
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_means_are_of_the_points_nearest_to_them() -> None:
+    lots = torch.Generator().manual_seed(3)
+    centres = 10 * torch.randn(6, 4, generator=lots)
+    points = centres.repeat_interleave(30, 0) + 0.1 * torch.randn(180, 4, generator=lots)
+    means = k_means(points, 12)
+    nearest = torch.cdist(points, means).argmin(1)
+    for number in nearest.unique():
+        torch.testing.assert_close(means[number], points[nearest == number].mean(0))
+    assert float(torch.cdist(points, means).amin(1).max()) < 1
+    with pytest.raises(InputError, match="expected at least 12 points, got 5"):
+        k_means(points[:5], 12)
+
+
+def test_the_stream_has_the_codes_of_the_stage_before(small: None) -> None:
+    _, first, second = stages()
     torch.manual_seed(0)
     compressed = first.build(None)
     assert isinstance(compressed, Compress)
@@ -143,10 +205,10 @@ def test_learns_and_is_written(small: None, tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"steps": 16, "batch_size": 8, "evaluate_every": 8, "warmup": 2, "looks": 4}
     train(replace(QUICK, stages=stages(**sizes)), tmp_path / "out", workers=0, progress_bar=False)
     card = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))
-    looks = {name: [look for look in card["history"] if look["stage"] == name] for name in ("codebook", "stream")}
-    first, second = ((history[0], history[-1]) for history in looks.values())
-    assert first[1]["psnr"] > first[0]["psnr"]  # its loss changes with its schedules, and rises with the KL weight
-    assert second[1]["loss"] < second[0]["loss"]
+    looks = {name: [look for look in card["history"] if look["stage"] == name] for name in ("sketches", "codebook", "stream")}
+    first, second, third = ((history[0], history[-1]) for history in looks.values())
+    assert {"psnr"} <= first[0].keys() and second[1]["psnr"] > second[0]["psnr"]  # its loss rises with the KL weight
+    assert third[1]["loss"] < third[0]["loss"]
     assert {"psnr", "bits", "codes"} <= looks["codebook"][0].keys()
     assert {"nats_ko", "nats_en", "nats_untold"} <= looks["stream"][0].keys()
     model = load_from(find("dall-e"), tmp_path / "out")
@@ -156,7 +218,7 @@ def test_learns_and_is_written(small: None, tmp_path: Path) -> None:
 
 
 def test_a_perfect_vae_has_no_error(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = replace(stages()[0], looks=4)
+    stage = replace(stages()[1], looks=4)
     module = stage.build(None)
     pictures = world().render(drawing.scenes(world(), 4, seed=1, split="validation"))
     monkeypatch.setattr(DVAE, "encode", lambda self, images: torch.arange(64).reshape(1, 8, 8) % 16)
@@ -177,17 +239,18 @@ def test_choices_are_made_on_the_validation_split(recipe: Any, small: None, monk
         return real(world, seed, split, kind)
 
     monkeypatch.setattr(drawing, "sample", watching)
-    first, second = stages(recipe, looks=2)
-    compressed = first.build(None)
-    for stage, module in ((first, compressed), (second, second.build(compressed))):
+    module = None
+    for stage in stages(recipe, looks=2):
+        module = stage.build(module)
+        asked.clear()
         with torch.inference_mode():
             stage.evaluate(module)
-    assert asked == ["validation"] * 4
+        assert asked == ["validation"] * 2
 
 
 def test_pixels_are_squeezed_alike_in_training_and_use(small: None) -> None:
     torch.manual_seed(0)
-    module = stages()[1].build(None)
+    module = stages()[2].build(None)
     assert isinstance(module, Write)
     pixels = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     expected = module.model.vae.encode(squeeze(pixels.float() / 255)).flatten(1)

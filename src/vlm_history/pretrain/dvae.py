@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -39,6 +39,7 @@ class DVAEConfig:
         blocks: in each group.
         gain: what a block adds is multiplied by it.
         image_size: height and width in pixels.
+        narrowing: within a block there are so many times fewer channels.
     """
 
     codes: int
@@ -47,6 +48,7 @@ class DVAEConfig:
     blocks: int
     gain: float
     image_size: int
+    narrowing: int = 4
 
     @classmethod
     def published(cls) -> DVAEConfig:
@@ -58,7 +60,9 @@ class DVAEConfig:
     def world(cls) -> DVAEConfig:
         """The size that the world is learned at: 64 x 64 pixels, 8 x 8 codes. Most channels are where few places are;
         in an hour no block would outgrow a gain of 1 / 64, nor would so few be unstable without it."""
-        return cls(codes=1024, widths=(16, 48, 96, 192), entry=64, blocks=1, gain=0.5, image_size=64)
+        return cls(
+            codes=1024, widths=(32, 64, 96, 192), entry=64, blocks=1, gain=0.5, image_size=64, narrowing=2
+        )  # fmt: skip
 
     @property
     def side(self) -> int:
@@ -75,17 +79,20 @@ def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
 
 
 class Block(nn.Module):
-    """A bottleneck of four convolutions, a quarter as wide within, and a way around it.
+    """A bottleneck of four convolutions, as published a quarter as wide within, and a way around it.
 
     Args:
         inputs, outputs: channels.
         kernels: of the four.
         gain: of what they add.
+        narrowing: see `DVAEConfig`.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernels: tuple[int, int, int, int], gain: float) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernels: tuple[int, int, int, int], gain: float, narrowing: int = 4
+    ) -> None:
         super().__init__()
-        channels = (inputs, *3 * (outputs // 4,), outputs)
+        channels = (inputs, *3 * (outputs // narrowing,), outputs)
         self.convolutions = nn.ModuleList(
             _convolution(*ends, kernel) for ends, kernel in zip(pairwise(channels), kernels, strict=True)
         )
@@ -105,7 +112,12 @@ def _groups(
 ) -> nn.ModuleList:
     """A group of blocks for each width; the first of them changes the number of channels."""
     return nn.ModuleList(
-        nn.Sequential(*(Block(before if i == 0 else after, after, kernels, config.gain) for i in range(config.blocks)))
+        nn.Sequential(
+            *(
+                Block(before if i == 0 else after, after, kernels, config.gain, config.narrowing)
+                for i in range(config.blocks)
+            )
+        )
         for before, after in pairwise((inputs, *widths))
     )
 
@@ -126,10 +138,14 @@ class Encoder(nn.Module):
         Args:
             pixels: within (0.1, 0.9), as `squeeze` makes them.
         """
+        return self.last(self.features(pixels))
+
+    def features(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels rows columns"]:
+        """What the logits are made of."""
         x = self.first(pixels.contiguous(memory_format=torch.channels_last))  # as CPUs convolve fastest
         for number, group in enumerate(self.groups):
             x = group(F.max_pool2d(x, 2) if number else x)
-        return self.last(F.relu(x))
+        return F.relu(x)
 
 
 class Decoder(nn.Module):
@@ -148,7 +164,10 @@ class Decoder(nn.Module):
         Args:
             codes: at each place how much of each there is: one of them whole, or, relaxed, some of all.
         """
-        x = self.first(codes.contiguous(memory_format=torch.channels_last))
+        return self.paint(self.first(codes.contiguous(memory_format=torch.channels_last)))
+
+    def paint(self, x: Float[Tensor, "batch entry rows columns"]) -> Float[Tensor, "batch 6 height width"]:
+        """From what the codes mean."""
         for number, group in enumerate(self.groups):
             x = group(F.interpolate(x, scale_factor=2.0, mode="nearest") if number else x)
         return self.last(F.relu(x))
@@ -162,6 +181,12 @@ def squeeze(pixels: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def unsqueeze(pixels: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The way back, to 0 or 1 where it would lead beyond."""
     return ((pixels - EPSILON) / (1 - 2 * EPSILON)).clamp(0, 1)
+
+
+def bytes_of(painted: Float[Tensor, "batch 6 height width"]) -> NDArray[np.uint8]:
+    """What a decoder puts out -> pictures (batch, height, width, 3), the middle of each pixel's distribution."""
+    seen = unsqueeze(painted[:, :3].sigmoid())
+    return (seen * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def logit_laplace(
@@ -285,9 +310,8 @@ class DVAE(nn.Module):
             came = "none" if codes.numel() == 0 else f"some from {int(codes.min())} to {int(codes.max())}"
             raise InputError(f"expected codes from 0 to {last}, got {came}")
         device = self.decoder.first.weight.device
-        return np.concatenate([self._pixels(some.to(device)).cpu().numpy() for some in codes.split(TOGETHER)])
+        return np.concatenate([self._pixels(some.to(device)) for some in codes.split(TOGETHER)])
 
-    def _pixels(self, codes: Int[Tensor, "batch rows columns"]) -> UInt8[Tensor, "batch height width 3"]:
+    def _pixels(self, codes: Int[Tensor, "batch rows columns"]) -> NDArray[np.uint8]:
         whole = F.one_hot(codes, self.config.codes).permute(0, 3, 1, 2).to(self.decoder.first.weight.dtype)
-        seen = unsqueeze(self.decoder(whole)[:, :3].sigmoid())
-        return (seen * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return bytes_of(self.decoder(whole))
