@@ -11,7 +11,7 @@ def check_half(module: Any, batch: Batch) -> None:
     """In bfloat16 loss and gradients are nearly what they are in float32, and stay float32 themselves."""
     losses, gradients = [], []
     for half in (False, True):
-        module.train().half = half
+        module.train().in_half = half
         module.zero_grad()
         torch.manual_seed(1)
         loss, weight = module(**batch)

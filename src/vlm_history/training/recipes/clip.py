@@ -141,7 +141,7 @@ class Match(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        self.locked, self.half = locked, half
+        self.locked, self.in_half = locked, half
         model.image.requires_grad_(True)
         if locked:
             self.cnn().requires_grad_(False)
@@ -206,7 +206,7 @@ class Match(nn.Module):
         if together and lies is not None:
             raise InputError("expected one process where there are hard negatives, got several; start one")
         batch, languages = tokens.shape[:2]
-        with bfloat16(pixels.device, self.half):
+        with bfloat16(pixels.device, self.in_half):
             images = self.model.image(seen).float()
             texts = self.texts(tokens.flatten(0, 1))
         images = nn.functional.normalize(images, dim=1)

@@ -75,7 +75,7 @@ class Sketch(nn.Module):
 
     def __init__(self, model: DVAE, numbers: int, noise: float, half: bool = False) -> None:
         super().__init__()
-        self.model, self.noise, self.half = model, noise, half
+        self.model, self.noise, self.in_half = model, noise, half
         model.encoder.last.requires_grad_(False)
         model.decoder.first.requires_grad_(False)
         self.write = nn.Conv2d(model.config.widths[-1], numbers, 1)
@@ -95,7 +95,7 @@ class Sketch(nn.Module):
             pixels: (B, 3, 64, 64) bytes.
         """
         x = squeeze(pixels.float() / 255)
-        with bfloat16(x.device, self.half):
+        with bfloat16(x.device, self.in_half):
             numbers = self.numbers(x).float()
             noisy = numbers + self.noise * numbers.detach().std() * torch.randn_like(numbers)
             mu = self.model.decoder.paint(self.read(noisy))[:, :3].float()
@@ -205,7 +205,7 @@ class Compress(nn.Module):
     def __init__(self, model: DVAE, cooling: int, warming: int, beta: float, half: bool = False) -> None:
         super().__init__()
         self.model = model
-        self.cooling, self.warming, self.beta, self.half = cooling, warming, beta, half
+        self.cooling, self.warming, self.beta, self.in_half = cooling, warming, beta, half
 
     def forward(self, pixels: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Summed loss and its weight.
@@ -215,7 +215,7 @@ class Compress(nn.Module):
             steps: (B,) updates so far, the same for all.
         """
         step = int(steps[0])
-        with bfloat16(pixels.device, self.half):
+        with bfloat16(pixels.device, self.in_half):
             loss = self.model.loss(
                 squeeze(pixels.float() / 255),
                 temperature(step, self.cooling),
@@ -298,7 +298,7 @@ class Write(nn.Module):
 
     def __init__(self, model: DALLE, half: bool = False) -> None:
         super().__init__()
-        self.model, self.half = model, half
+        self.model, self.in_half = model, half
 
     def codes(self, pixels: Tensor) -> Tensor:
         """(B, 3, 64, 64) bytes -> (B, places), the likeliest codes (section 2.2)."""
@@ -313,7 +313,7 @@ class Write(nn.Module):
             tokens: (B, length), padded.
         """
         codes = self.codes(pixels)
-        with bfloat16(pixels.device, self.half):
+        with bfloat16(pixels.device, self.in_half):
             loss = self.model.transformer.loss(tokens, codes)
         weight = torch.tensor(float(len(pixels)), device=pixels.device)
         return loss * weight, weight

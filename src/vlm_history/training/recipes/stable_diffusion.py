@@ -63,7 +63,7 @@ class Reconstruct(nn.Module):
 
     def __init__(self, model: Autoencoder, kl: float, half: bool = False) -> None:
         super().__init__()
-        self.model, self.kl, self.half = model, kl, half
+        self.model, self.kl, self.in_half = model, kl, half
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Summed loss, a mean over the values of each picture, and its weight.
@@ -72,7 +72,7 @@ class Reconstruct(nn.Module):
             pixels: (B, 3, 64, 64) bytes.
         """
         x = normalised(pixels)
-        with bfloat16(x.device, self.half):
+        with bfloat16(x.device, self.in_half):
             found = self.model.encode(x)
             found = Gaussian(found.mean.float(), found.log_variance.float())
             again = self.model.decode(found.sample(torch.randn_like(found.mean)))
@@ -156,7 +156,7 @@ class Denoise(nn.Module):
 
     def __init__(self, model: StableDiffusion, pictures: Latents, decay: float, half: bool = False) -> None:
         super().__init__()
-        self.half = half
+        self.in_half = half
         self.model, self.pictures, self.decay = model.requires_grad_(False), pictures, decay
         model.unet.requires_grad_(True)
         self.average = copy.deepcopy(model.unet).requires_grad_(False)
@@ -196,7 +196,7 @@ class Denoise(nn.Module):
             z = self.encode(rows.device)[rows].float()
             words = self.model.condition(tokens)
         times = torch.randint(self.model.config.noise.steps, (len(z),), device=z.device)
-        with bfloat16(z.device, self.half):
+        with bfloat16(z.device, self.in_half):
             loss = self.model(z, words, times, torch.randn_like(z))
         return loss.sum(), torch.tensor(float(len(z)), device=z.device)
 
