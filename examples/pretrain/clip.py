@@ -789,14 +789,15 @@ for name, gap in gaps.items():
 plots.values(largest=max(gaps.values()))
 
 # %% name="memory"
-peaks = bench.memory((1024, 2048, 4096, 8192), width=128)
+peaks = bench.memory(width=128, largest=2**28)
 print(bench.memory_table(peaks))
 
 # %% name="memory-curve" tags=["quiet"]
 title = say(ko="손실과 기울기에 드는 메모리, MiB", en="memory of the loss and its gradients, MiB")
 batches = list(map(int, peaks))
+measured = {side: [b for b in batches if side in peaks[str(b)]] for side in ("reference", "ours")}
 curves = [
-    Line(label, batches, [peaks[str(b)][side] / 2**20 for b in batches], era=era)
+    Line(label, measured[side], [peaks[str(b)][side] / 2**20 for b in measured[side]], era=era)
     for side, label, era in (
         ("reference", say(ko="로짓을 모두 둠", en="all logits at once"), None),
         ("ours", say(ko="나누어 계산", en="a few rows at a time"), "pretrain"),
@@ -805,7 +806,7 @@ curves = [
 plots.show(
     plots.lines({title: curves}, x=say(ko="배치의 짝", en="pairs in the batch"), ticks=batches),
     alt="; ".join(f"{line.label}: " + ", ".join(f"{y:.0f} MiB" for y in line.y) for line in curves),
-    numbers={f"{side}_{b}": peaks[str(b)][side] / 2**20 for side in ("ours", "reference") for b in batches},
+    numbers={f"{side}_{b}": peak / 2**20 for b, of_sides in peaks.items() for side, peak in of_sides.items()},
 )
 
 # %% name="bench"

@@ -205,7 +205,8 @@ def test_learns_and_is_written(small: None, tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"steps": 16, "batch_size": 8, "evaluate_every": 8, "warmup": 2, "looks": 4}
     train(replace(QUICK, stages=stages(**sizes)), tmp_path / "out", workers=0, progress_bar=False)
     card = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))
-    looks = {name: [look for look in card["history"] if look["stage"] == name] for name in ("sketches", "codebook", "stream")}
+    names = ("sketches", "codebook", "stream")
+    looks = {name: [look for look in card["history"] if look["stage"] == name] for name in names}
     first, second, third = ((history[0], history[-1]) for history in looks.values())
     assert {"psnr"} <= first[0].keys() and second[1]["psnr"] > second[0]["psnr"]  # its loss rises with the KL weight
     assert third[1]["loss"] < third[0]["loss"]

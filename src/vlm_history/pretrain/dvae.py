@@ -142,7 +142,7 @@ class Encoder(nn.Module):
 
     def features(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels rows columns"]:
         """What the logits are made of."""
-        x = self.first(pixels.contiguous(memory_format=torch.channels_last))  # as CPUs convolve fastest
+        x = self.first(pixels)
         for number, group in enumerate(self.groups):
             x = group(F.max_pool2d(x, 2) if number else x)
         return F.relu(x)
@@ -164,7 +164,7 @@ class Decoder(nn.Module):
         Args:
             codes: at each place how much of each there is: one of them whole, or, relaxed, some of all.
         """
-        return self.paint(self.first(codes.contiguous(memory_format=torch.channels_last)))
+        return self.paint(self.first(codes))
 
     def paint(self, x: Float[Tensor, "batch entry rows columns"]) -> Float[Tensor, "batch 6 height width"]:
         """From what the codes mean."""
