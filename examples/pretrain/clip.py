@@ -804,7 +804,7 @@ curves = [
     )
 ]
 plots.show(
-    plots.lines({title: curves}, x=say(ko="배치의 짝", en="pairs in the batch"), ticks=batches),
+    plots.lines({title: curves}, x=say(ko="배치의 짝", en="pairs in the batch"), ticks=batches[1:]),
     alt="; ".join(f"{line.label}: " + ", ".join(f"{y:.0f} MiB" for y in line.y) for line in curves),
     numbers={f"{side}_{b}": peak / 2**20 for b, of_sides in peaks.items() for side, peak in of_sides.items()},
 )
