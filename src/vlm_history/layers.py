@@ -204,11 +204,17 @@ class PreNormBlock(Block):
         return x + self.dropped(self.mlp(self.mlp_norm(x)))
 
 
+def _affine(x: Tensor, bias: Tensor, turned: Tensor) -> Tensor:
+    """x W^T + b, W^T made beforehand."""
+    return torch.addmm(bias, x, turned)
+
+
 class Step:
     """A block at work on one new token of each text, without its modules.
 
     Where tokens come one at a time, to call a module costs as much as a small product, and a block has eight. So its
-    weights are looked up once, and what is computed is the block's own sums, in eval mode: a test holds them together.
+    weights are looked up and turned once, and what is computed is the block's own sums, in eval mode: a test holds them
+    together.
 
     Args:
         block: of either kind. A change of its weights in place is seen, another tensor in their place is not.
@@ -218,9 +224,10 @@ class Step:
     def __init__(self, block: Block, cache: Cache) -> None:
         attention, mlp = block.attention, block.mlp
         self.norm_first, self.heads, self.cache = isinstance(block, PreNormBlock), attention.heads, cache
+        self.keys, self.values = cache.room.unbind(0)
         self.activation = mlp.activation
         self.qkv, self.out, self.widen, self.narrow = (
-            (layer.weight, layer.bias) for layer in (attention.qkv, attention.out, mlp.widen, mlp.narrow)
+            (layer.bias, layer.weight.T) for layer in (attention.qkv, attention.out, mlp.widen, mlp.narrow)
         )
         self.attention_norm, self.mlp_norm = (
             (norm.normalized_shape, norm.weight, norm.bias, norm.eps) for norm in (block.attention_norm, block.mlp_norm)
@@ -228,26 +235,29 @@ class Step:
 
     def attend(self, x: Tensor, there: Tensor | None) -> Tensor:
         """`SelfAttention.forward`: a last token sees all, so there is no causal mask."""
-        batch, _, width = x.shape
-        qkv = F.linear(x, *self.qkv).view(batch, 1, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        k, v = self.cache.add(qkv[1:])
+        batch, width = x.shape
+        q, k, v = _affine(x, *self.qkv).view(batch, 3, self.heads, 1, width // self.heads).unbind(1)
+        seen = self.cache.length
+        self.cache.length = length = seen + 1
+        self.keys.narrow(2, seen, 1).copy_(k)
+        self.values.narrow(2, seen, 1).copy_(v)
         mask = None if there is None else there[:, None, None]
-        mixed = F.scaled_dot_product_attention(qkv[0], k, v, mask)
-        return F.linear(mixed.transpose(1, 2).reshape(batch, 1, width), *self.out)
+        keys, values = self.keys.narrow(2, 0, length), self.values.narrow(2, 0, length)
+        return _affine(F.scaled_dot_product_attention(q, keys, values, mask).view(batch, width), *self.out)
 
     def think(self, x: Tensor) -> Tensor:
         """`MLP.forward`."""
-        return F.linear(self.activation(F.linear(x, *self.widen)), *self.narrow)
+        return _affine(self.activation(_affine(x, *self.widen)), *self.narrow)
 
     def __call__(
-        self, x: Float[Tensor, "batch 1 width"], there: Bool[Tensor, "batch keys"] | None = None
-    ) -> Float[Tensor, "batch 1 width"]:
+        self, x: Float[Tensor, "batch width"], there: Bool[Tensor, "batch keys"] | None = None
+    ) -> Float[Tensor, "batch width"]:
         """The block's `forward`, for one token."""
         if self.norm_first:
-            x = x + self.attend(F.layer_norm(x, *self.attention_norm), there)
-            return x + self.think(F.layer_norm(x, *self.mlp_norm))
-        x = F.layer_norm(x + self.attend(x, there), *self.attention_norm)
-        return F.layer_norm(x + self.think(x), *self.mlp_norm)
+            x = x + self.attend(torch.layer_norm(x, *self.attention_norm), there)
+            return x + self.think(torch.layer_norm(x, *self.mlp_norm))
+        x = torch.layer_norm(x + self.attend(x, there), *self.attention_norm)
+        return torch.layer_norm(x + self.think(x), *self.mlp_norm)
 
 
 def initialise(module: nn.Module, depth: int | None = None, spread: float = 0.02) -> None:

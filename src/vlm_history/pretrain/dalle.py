@@ -220,9 +220,10 @@ class Transformer(nn.Module):
         x, tokens = self.begin(rows), config.length + 1
         for block, pattern, cache in zip(self.blocks, patterns, caches, strict=True):
             x = block(x, pattern[:, :tokens, :tokens], cache)
+        x = x[:, -1]
         written = text.new_zeros(len(text), count)
         for at in range(count):
-            logits = self.code_head(self.norm(x[:, -1]))
+            logits = self.code_head(self.norm(x))
             if guided:
                 with_text, without = logits.chunk(2)
                 logits = without + guidance * (with_text - without)
@@ -230,7 +231,7 @@ class Transformer(nn.Module):
             written[:, at] = _choose(logits, lot, temperature, top)
             if at + 1 < count:
                 new = written[:, at : at + 1]
-                x = self.go_on(torch.cat([new, new]) if guided else new, at)
+                x = self.go_on(torch.cat([new, new]) if guided else new, at)[:, 0]
                 for step, pattern in zip(steps, patterns, strict=True):
                     x = step(x, pattern[:, tokens + at, : tokens + at + 1])
         return written

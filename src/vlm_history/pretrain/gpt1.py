@@ -16,6 +16,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vlm_history.errors import InputError
 from vlm_history.layers import Block, Cache, PostNormBlock, PreNormBlock, Step, gelu_tanh, initialise
@@ -141,10 +142,10 @@ class GPT(nn.Module):
             places = self.positions.weight[steps[0].cache.length]
         else:
             places = self.positions.weight[there.sum(1) - 1]
-        x = (self.tokens.weight[tokens] + places)[:, None]
+        x = F.embedding(tokens, self.tokens.weight) + places
         for step in steps:
             x = step(x, there)
-        return self.norm(x)[:, 0]
+        return self.norm(x)
 
     def forward(
         self, tokens: Int[Tensor, "batch tokens"], there: Bool[Tensor, "batch tokens"] | None = None
@@ -199,9 +200,10 @@ class GPT(nn.Module):
         caches = self.caches(batch, begun + new)
         steps = [Step(block, cache) for block, cache in zip(self.blocks, caches, strict=True)]  # type: ignore[arg-type]
         ended = torch.zeros(batch, dtype=torch.bool, device=tokens.device)
+        head = self.tokens.weight.T
         last = self.hidden(tokens, None if there is None else there[:, :begun], caches)[:, -1]
         for at in range(begun, begun + new):
-            chosen = _choose(last @ self.tokens.weight.T, temperature, top, generator)
+            chosen = _choose(last @ head, temperature, top, generator)
             if end is not None:
                 chosen = torch.where(ended, end, chosen)
                 ended |= chosen == end
