@@ -38,15 +38,15 @@ class Cache:
     """
 
     def __init__(self, batch: int, heads: int, length: int, width: int, like: Tensor) -> None:
-        self.room = like.new_empty(2, batch, heads, length, width)
+        self.room = like.new_empty(batch, 2, heads, length, width)
         self.length = 0
 
-    def add(self, keys_and_values: Float[Tensor, "2 batch heads tokens width"]) -> tuple[Tensor, ...]:
+    def add(self, keys_and_values: Float[Tensor, "batch 2 heads tokens width"]) -> tuple[Tensor, ...]:
         """Append those of new tokens; return the keys so far and the values so far."""
         tokens = keys_and_values.shape[3]
         self.room.narrow(3, self.length, tokens).copy_(keys_and_values)
         self.length += tokens
-        return self.room.narrow(3, 0, self.length).unbind(0)
+        return self.room.narrow(3, 0, self.length).unbind(1)
 
 
 class SelfAttention(nn.Module):
@@ -81,10 +81,10 @@ class SelfAttention(nn.Module):
             cache: of this attention.
         """
         batch, tokens, width = x.shape
-        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.unbind(0)
+        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(0, 2, 3, 1, 4)
+        q, k, v = qkv.unbind(1)
         if cache is not None:
-            k, v = cache.add(qkv[1:])
+            k, v = cache.add(qkv.narrow(1, 1, 2))
         mask = None if there is None else there[:, None, None] if there.ndim == 2 else there[:, None]
         causal = self.causal and tokens > 1
         if causal and (mask is not None or k.shape[2] > tokens):
@@ -224,7 +224,6 @@ class Step:
     def __init__(self, block: Block, cache: Cache) -> None:
         attention, mlp = block.attention, block.mlp
         self.norm_first, self.heads, self.cache = isinstance(block, PreNormBlock), attention.heads, cache
-        self.keys, self.values = cache.room.unbind(0)
         self.activation = mlp.activation
         self.qkv, self.out, self.widen, self.narrow = (
             (layer.bias, layer.weight.T) for layer in (attention.qkv, attention.out, mlp.widen, mlp.narrow)
@@ -236,14 +235,10 @@ class Step:
     def attend(self, x: Tensor, there: Tensor | None) -> Tensor:
         """`SelfAttention.forward`: a last token sees all, so there is no causal mask."""
         batch, width = x.shape
-        q, k, v = _affine(x, *self.qkv).view(batch, 3, self.heads, 1, width // self.heads).unbind(1)
-        seen = self.cache.length
-        self.cache.length = length = seen + 1
-        self.keys.narrow(2, seen, 1).copy_(k)
-        self.values.narrow(2, seen, 1).copy_(v)
+        qkv = _affine(x, *self.qkv).view(batch, 3, self.heads, 1, width // self.heads)
+        k, v = self.cache.add(qkv.narrow(1, 1, 2))
         mask = None if there is None else there[:, None, None]
-        keys, values = self.keys.narrow(2, 0, length), self.values.narrow(2, 0, length)
-        return _affine(F.scaled_dot_product_attention(q, keys, values, mask).view(batch, width), *self.out)
+        return _affine(F.scaled_dot_product_attention(qkv.select(1, 0), k, v, mask).view(batch, width), *self.out)
 
     def think(self, x: Tensor) -> Tensor:
         """`MLP.forward`."""

@@ -198,7 +198,7 @@ class GPT(nn.Module):
         if there is not None:
             there = torch.cat([there, there.new_ones(batch, new)], dim=1)
         caches = self.caches(batch, begun + new)
-        steps = [Step(block, cache) for block, cache in zip(self.blocks, caches, strict=True)]  # type: ignore[arg-type]
+        steps = [Step(block, cache) for block, cache in zip(self.blocks, caches, strict=True)]  # type: ignore[arg-type]  # each is one
         ended = torch.zeros(batch, dtype=torch.bool, device=tokens.device)
         head = self.tokens.weight.T
         last = self.hidden(tokens, None if there is None else there[:, :begun], caches)[:, -1]
@@ -207,7 +207,7 @@ class GPT(nn.Module):
             if end is not None:
                 chosen = torch.where(ended, end, chosen)
                 ended |= chosen == end
-            written[:, at] = chosen
+            written.select(1, at).copy_(chosen)
             if end is not None and bool(ended.all()):
                 return written[:, : at + 1]
             if at + 1 < begun + new:

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 @contextmanager
 def bfloat16(device: torch.device, on: bool = True) -> Iterator[None]:
-    """Within it networks compute in bfloat16, which CPUs and GPUs that have it do about twice as fast.
+    """Within it networks compute in bfloat16, which CPUs and GPUs that have it do up to twice as fast.
 
     Weights stay in float32 and so do their gradients (mixed precision, arXiv 1710.03740; numbers of 16 bits with the
     range of float32 need no scaled loss, arXiv 1905.12322). What a loss is made of had better be float32 as well:

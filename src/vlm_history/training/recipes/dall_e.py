@@ -1,7 +1,7 @@
 """DALL-E: first a vocabulary for pictures, then how a sentence goes on in it, in Korean and in English.
 
 All stages see the hundred everyday things of `world.drawing`, alone and in pairs. The paper's vocabulary learned for
-three million updates. In some thousands from a random beginning hardly a fifth of it came into use, and nearly nothing
+three million updates. In some thousands from a random beginning about a fifth of it came into use, and nearly nothing
 could be recognised in what came back. So encoder and decoder first learn without a vocabulary, with a few numbers at
 each place, and its codes begin as 1,024 means of such numbers (k-means, as in SoundStream, arXiv 2107.03312). Then
 follows the paper's training, with the schedules of its appendix A.2, over fewer updates.
