@@ -21,16 +21,17 @@ from vlm_history.training.recipes import dall_e
 from vlm_history.training.recipes.dall_e import (
     Codebook,
     Compress,
-    Sketch,
-    Sketches,
+    Pieces,
     Stream,
+    Vocabulary,
     Write,
     k_means,
+    nearest,
     read,
     tokenizer,
     told,
 )
-from vlm_history.training.scenes import training_scenes, world
+from vlm_history.training.scenes import pixels_of, training_scenes, world
 from vlm_history.world import drawing
 from vlm_history.world.grammar import LANGUAGES
 from vlm_history.world.splits import TRAIN_ARTISTS, pair_split
@@ -49,9 +50,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def stages(recipe: Any = QUICK, **changed: Any) -> tuple[Sketches, Codebook, Stream]:
+def stages(recipe: Any = QUICK, **changed: Any) -> tuple[Vocabulary, Codebook, Stream]:
     first, second, third = (replace(stage, **changed) for stage in recipe.stages)
-    assert isinstance(first, Sketches) and isinstance(second, Codebook) and isinstance(third, Stream)
+    assert isinstance(first, Vocabulary) and isinstance(second, Codebook) and isinstance(third, Stream)
     return first, second, third
 
 
@@ -130,37 +131,85 @@ def test_the_recipe_is_the_paper_s_but_for_its_length() -> None:
     assert first.warming < first.cooling < first.steps
 
 
-def test_codes_begin_as_means_of_what_sketches_write(small: None) -> None:
-    first, second, _ = stages()
+@pytest.fixture
+def pieces(small: None) -> Pieces:
     torch.manual_seed(0)
-    sketch = replace(first, numbers=4).build(None)
-    assert isinstance(sketch, Sketch)
-    resting = {name for name, p in sketch.named_parameters() if not p.requires_grad}
-    assert resting == {f"model.{part}.{it}" for part in ("encoder.last", "decoder.first") for it in ("weight", "bias")}
-    pixels = first.batch(0, 0, range(8))["pixels"]
-    x = squeeze(pixels.float() / 255)
-    with torch.no_grad():
-        numbers = sketch.numbers(x)
-    module = replace(second, coined=8).build(sketch)
-    assert isinstance(module, Compress) and all(p.requires_grad for p in module.parameters())
-    vae, points = module.model, numbers.permute(0, 2, 3, 1).flatten(0, 2)
-    with torch.no_grad():
-        codes = vae.encoder(x).argmax(1).flatten()
-        meant = vae.decoder.first.weight[:, :, 0, 0].T @ torch.linalg.pinv(sketch.read.weight[:, :, 0, 0]).T
-    # each place has the code whose mean is nearest, and the decoder paints it as it would paint that mean
-    assert torch.equal(codes, torch.cdist(points, meant).argmin(1)) and len(codes.unique()) > 16
+    made = replace(stages()[0], collected=8, numbers=6).build(None)
+    assert isinstance(made, Pieces)
+    made.collect()
+    return made
 
 
-def test_sketches_learn_to_come_back(small: None) -> None:
+def test_pieces_are_told_by_their_principal_components(pieces: Pieces) -> None:
     stage = stages()[0]
-    torch.manual_seed(0)
-    sketch = stage.build(None).train()
-    optimizer = torch.optim.AdamW([p for p in sketch.parameters() if p.requires_grad], lr=5e-3)
+    pixels = pixels_of(replace(stage, collected=8).scenes())
+    cut = pieces.cut(pixels)
+    assert cut.shape == (8, 64, 192)
+    # the piece in row 1 and column 2, colour by colour
+    assert torch.equal(cut[3, 10], pixels[3, :, 8:16, 16:24].flatten() / 255)
+    flat = cut.flatten(0, 1)
+    _, s, v = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    numbers = pieces.numbers(pixels).flatten(0, 1)
+    first = (flat - flat.mean(0)) @ v[:6].T * len(flat) ** 0.5 / s[0]
+    torch.testing.assert_close(numbers.abs(), first.abs(), atol=2e-4, rtol=1e-3)  # an axis has no sign of its own
+    assert float(numbers.square().mean(0)[0]) == pytest.approx(1, abs=1e-3)
+
+
+def test_encoder_and_decoder_learn_a_part_of_the_loss_each(pieces: Pieces) -> None:
+    pixels = stages()[0].batch(0, 0, range(4))["pixels"]
+    x = squeeze(pixels.float() / 255)
+    numbers = pieces.numbers(pixels)
+    with torch.no_grad():
+        seen = pieces.seen(x)
+        told = torch.stack([numbers[0], seen[1], numbers[2], seen[3]])  # half from the codes that the encoder chooses
+        means = pieces.means[torch.cdist(told, pieces.means.expand(4, -1, -1)).argmin(2)]
+        painted = pieces.painted(means).sigmoid()
+    total, weight = pieces(pixels)
+    expected = (seen - numbers).square().sum(2).mean() + (painted - x).abs().mean()
+    torch.testing.assert_close(total / weight, expected)
+    total.backward()
+    without = {name for name, p in pieces.named_parameters() if p.grad is None}
+    assert without == {f"model.{part}.{it}" for part in ("encoder.last", "decoder.first") for it in ("weight", "bias")}
+    numbers_only = [p.grad.clone() for p in pieces.model.encoder.groups.parameters() if p.grad is not None]
+    pieces.zero_grad()
+    (4 * (pieces.seen(x) - numbers).square().sum(2).mean()).backward()
+    again = [p.grad for p in pieces.model.encoder.groups.parameters() if p.grad is not None]
+    for one, other in zip(numbers_only, again, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_codes_begin_as_means_of_pieces(pieces: Pieces) -> None:
+    first, second, _ = stages()
+    x = squeeze(first.batch(0, 0, range(8))["pixels"].float() / 255)
+    with torch.no_grad():
+        seen = pieces.seen(x)
+        expected = pieces.painted(pieces.means[torch.cdist(seen.flatten(0, 1), pieces.means).argmin(1)].view_as(seen))
+    module = second.build(pieces)
+    assert isinstance(module, Compress) and all(p.requires_grad for p in module.parameters())
+    vae = module.model
+    with torch.no_grad():
+        logits = vae.encoder(x)
+        codes = logits.argmax(1)
+        painted = vae.decoder(torch.nn.functional.one_hot(codes, 32).permute(0, 3, 1, 2).float())[:, :3]
+    # each place has the code whose mean is nearest, and the decoder paints it as it would paint that mean
+    assert torch.equal(codes.flatten(), torch.cdist(seen.flatten(0, 1), pieces.means).argmin(1))
+    torch.testing.assert_close(painted, expected)
+    # the logits are those of distances: a mean's own and that of the mean next to it lie `sharpness` apart on average
+    distances = torch.cdist(seen.flatten(0, 1), pieces.means).square()
+    by_distance = logits.permute(0, 2, 3, 1).flatten(0, 2)
+    s = (by_distance[:, 0] - by_distance[:, 1]) / (distances[:, 1] - distances[:, 0])
+    between = torch.cdist(pieces.means, pieces.means).square().fill_diagonal_(float("inf")).amin(1)
+    torch.testing.assert_close(s, torch.full_like(s, second.sharpness / float(between.mean())), rtol=1e-2, atol=0)
+
+
+def test_a_vocabulary_is_learned(pieces: Pieces) -> None:
+    stage = stages()[0]
+    optimizer = torch.optim.AdamW([p for p in pieces.train().parameters() if p.requires_grad], lr=5e-3)
     batch = stage.batch(0, 0, range(8))
     losses = []
     for _ in range(40):
         optimizer.zero_grad()
-        total, weight = sketch(**batch)
+        total, weight = pieces(**batch)
         (total / weight).backward()
         optimizer.step()
         losses.append(float(total.detach() / weight))
@@ -172,9 +221,10 @@ def test_means_are_of_the_points_nearest_to_them() -> None:
     centres = 10 * torch.randn(6, 4, generator=lots)
     points = centres.repeat_interleave(30, 0) + 0.1 * torch.randn(180, 4, generator=lots)
     means = k_means(points, 12)
-    nearest = torch.cdist(points, means).argmin(1)
-    for number in nearest.unique():
-        torch.testing.assert_close(means[number], points[nearest == number].mean(0))
+    group = torch.cdist(points, means).argmin(1)
+    assert torch.equal(nearest(points, means), group)
+    for number in group.unique():
+        torch.testing.assert_close(means[number], points[group == number].mean(0))
     assert float(torch.cdist(points, means).amin(1).max()) < 1
     with pytest.raises(InputError, match="expected at least 12 points, got 5"):
         k_means(points[:5], 12)
@@ -205,10 +255,14 @@ def test_learns_and_is_written(small: None, tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"steps": 16, "batch_size": 8, "evaluate_every": 8, "warmup": 2, "looks": 4}
     train(replace(QUICK, stages=stages(**sizes)), tmp_path / "out", workers=0, progress_bar=False)
     card = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))
-    names = ("sketches", "codebook", "stream")
+    names = ("vocabulary", "codebook", "stream")
     looks = {name: [look for look in card["history"] if look["stage"] == name] for name in names}
     first, second, third = ((history[0], history[-1]) for history in looks.values())
-    assert {"psnr"} <= first[0].keys() and second[1]["psnr"] > second[0]["psnr"]  # its loss rises with the KL weight
+    assert (
+        {"psnr", "found"} <= first[0].keys()
+        and first[1]["loss"] < first[0]["loss"]
+        and second[1]["psnr"] > second[0]["psnr"]
+    )  # its loss rises with the KL weight
     assert third[1]["loss"] < third[0]["loss"]
     assert {"psnr", "bits", "codes"} <= looks["codebook"][0].keys()
     assert {"nats_ko", "nats_en", "nats_untold"} <= looks["stream"][0].keys()
@@ -221,7 +275,7 @@ def test_learns_and_is_written(small: None, tmp_path: Path) -> None:
 def test_a_perfect_vae_has_no_error(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = replace(stages()[1], looks=4)
     module = stage.build(None)
-    pictures = world().render(drawing.scenes(world(), 4, seed=1, split="validation"))
+    pictures = world().render(drawing.scenes(world(), 4, seed=1, split="validation", background="plain"))
     monkeypatch.setattr(DVAE, "encode", lambda self, images: torch.arange(64).reshape(1, 8, 8) % 16)
     shifted = np.where(pictures > 127, pictures - 10, pictures + 10).astype(np.uint8)
     monkeypatch.setattr(DVAE, "decode", lambda self, codes: shifted)
@@ -235,9 +289,9 @@ def test_choices_are_made_on_the_validation_split(recipe: Any, small: None, monk
     asked: list[str] = []
     real = drawing.sample
 
-    def watching(world: Any, seed: int, split: str = "train", kind: str | None = None) -> Any:
+    def watching(world: Any, seed: int, split: str = "train", *others: Any) -> Any:
         asked.append(split)
-        return real(world, seed, split, kind)
+        return real(world, seed, split, *others)
 
     monkeypatch.setattr(drawing, "sample", watching)
     module = None

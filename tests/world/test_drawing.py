@@ -44,7 +44,15 @@ def test_a_scene_is_a_value() -> None:
     assert drawing.sample(WORLD, 7, kind="pair") != drawing.sample(WORLD, 8, kind="pair")
 
 
-@pytest.mark.parametrize("wrong", [{"kind": "many"}, {"split": "tset"}])
+def test_a_ground_that_is_asked_for_changes_nothing_else() -> None:
+    asked = drawing.scenes(WORLD, 20, seed=5, background=drawing.GROUND)
+    assert {scene.background.kind for scene in asked} == {drawing.GROUND}
+    free = drawing.scenes(WORLD, 20, seed=5)
+    assert len({scene.background.kind for scene in free}) > 1
+    assert [scene.things for scene in asked] == [scene.things for scene in free]
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "many"}, {"split": "tset"}, {"background": "sky"}])
 def test_errors_say_what_was_expected(wrong: dict[str, str]) -> None:
     with pytest.raises(InputError, match=r"expected .*got"):
         drawing.sample(WORLD, 0, **wrong)

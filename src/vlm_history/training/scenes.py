@@ -29,14 +29,20 @@ def world() -> World:
 
 
 def training_scenes(
-    seed: int, index: int, rows: range, batch_size: int, mix: Mix, among: Iterable[str] | None = None
+    seed: int,
+    index: int,
+    rows: range,
+    batch_size: int,
+    mix: Mix,
+    among: Iterable[str] | None = None,
+    background: str | None = None,
 ) -> list[Scene]:
-    """Scenes for some rows of a batch, all from the split "train"; `among`: see `World.sample`."""
+    """Scenes for some rows of a batch, all from the split "train"; `among`, `background`: see `World.sample`."""
     kinds, shares = zip(*mix, strict=True)
     scenes = []
     for scene_seed in scene_seeds(seed, index, rows, batch_size):
         kind = Random(f"kind/{scene_seed}").choices(kinds, shares)[0]
-        scenes.append(world().sample(scene_seed, split="train", kind=kind, among=among))
+        scenes.append(world().sample(scene_seed, split="train", kind=kind, among=among, background=background))
     return scenes
 
 

@@ -59,7 +59,14 @@ def drawable() -> tuple[Concept, ...]:
     return tuple(concept for concept in concepts() if concept.hexcode in EVERYDAY)
 
 
-def sample(world: World, seed: int, split: str = "train", kind: str | None = None) -> Scene:
+GROUND = "plain"
+"""What those that draw learn from stands on grounds of one colour: a text says nothing of grounds, and codes or latents
+that are spent on stripes, noise and photographs are not there for things."""
+
+
+def sample(
+    world: World, seed: int, split: str = "train", kind: str | None = None, background: str | None = None
+) -> Scene:
     """Draw lots for a scene of everyday things.
 
     Args:
@@ -67,17 +74,25 @@ def sample(world: World, seed: int, split: str = "train", kind: str | None = Non
         seed: any integer; the same seed gives the same scene.
         split: one of `splits.SPLITS`: which artists, and which pairs of concepts, may occur.
         kind: "one" or "pair"; None lets the seed choose, each half of the time.
+        background: as of `World.sample`.
 
     Raises:
-        InputError: no such split or kind, or an artwork pack with too few everyday things.
+        InputError: no such split, kind or background, or an artwork pack with too few everyday things.
     """
     if kind is None:
         kind = KINDS[int(Random(f"drawing/{int(seed)}").random() * len(KINDS))]
     elif kind not in KINDS:
         raise InputError(f"expected a kind among {', '.join(KINDS)}, got {kind!r}; choose one of these")
-    return world.sample(seed, split, kind, among=EVERYDAY)
+    return world.sample(seed, split, kind, among=EVERYDAY, background=background)
 
 
-def scenes(world: World, n: int, seed: int = 0, split: str = "train", kind: str | None = None) -> list[Scene]:
+def scenes(
+    world: World,
+    n: int,
+    seed: int = 0,
+    split: str = "train",
+    kind: str | None = None,
+    background: str | None = None,
+) -> list[Scene]:
     """`n` scenes of everyday things; as with `World.scenes`, those of two calls with different `seed` do not meet."""
-    return [sample(world, seed * 1_000_000_000 + i, split, kind) for i in range(n)]
+    return [sample(world, seed * 1_000_000_000 + i, split, kind, background) for i in range(n)]

@@ -220,7 +220,12 @@ class World:
         return self.artists if self.pack is not None else splits.SPLITS[split][1]
 
     def sample(
-        self, seed: int, split: str = "train", kind: str | None = None, among: Iterable[str] | None = None
+        self,
+        seed: int,
+        split: str = "train",
+        kind: str | None = None,
+        among: Iterable[str] | None = None,
+        background: str | None = None,
     ) -> Scene:
         """Draw lots for a scene.
 
@@ -229,12 +234,14 @@ class World:
             split: one of `splits.SPLITS`: which artists, and which pairs of concepts, may occur.
             kind: one of `KINDS`; None lets the seed choose.
             among: hexcodes of the concepts that may occur; None for all.
+            background: one of `BACKGROUNDS`; None lets the seed choose.
 
         Raises:
-            InputError: no such split or kind, or an artwork pack with too few concepts for it.
+            InputError: no such split, kind or background, or an artwork pack with too few concepts for it.
         """
         if kind is not None and kind not in KINDS:
             raise InputError(f"expected a kind among {', '.join(KINDS)}, got {kind!r}; choose one of these")
+        _check_background(background)
         artists = self._artists(split)
         draw = Random(f"{split}/{kind}/{int(seed)}").random
         kind = kind or KINDS[int(draw() * len(KINDS))]
@@ -244,7 +251,7 @@ class World:
             pool = tuple(self._by_hexcode[code] for code in among if code in self._rows[artist])
         wanted = {"one": 1, "pair": 2, "count": 1, "size": 1 + int(draw() * 2), "many": 3 + int(draw() * 2)}[kind]
         chosen = self._choose(pool, wanted, splits.SPLITS[split][0], draw, counted=kind == "count")
-        return self._place(kind, chosen, artist, draw, seed=int(seed), split=split)
+        return self._place(kind, chosen, artist, draw, seed=int(seed), split=split, background=background)
 
     def scenes(self, n: int, seed: int = 0, split: str = "train", kind: str | None = None) -> list[Scene]:
         """`n` scenes; the seeds of two calls with different `seed` do not meet (up to a billion scenes each)."""
@@ -301,10 +308,7 @@ class World:
             raise InputError(f"expected a relation among {', '.join(RELATIONS)}, got {relation!r}; choose one of these")
         if not 1 <= number <= 4 or (number > 1 and len(names) > 1):
             raise InputError(f"expected a number from 1 to 4, for one name, got {number} for {len(names)} names")
-        if background is not None and background not in BACKGROUNDS:
-            raise InputError(
-                f"expected a background among {', '.join(BACKGROUNDS)}, got {background!r}; choose one of these"
-            )
+        _check_background(background)
         artist = artist or self.artists[0]
         chosen = [self.concept(name) for name in names]
         missing = [c.en for c in chosen if c not in self.drawn_by(artist)]
@@ -376,6 +380,13 @@ class World:
 
 class _Draw(Protocol):  # the type of Random.random
     def __call__(self) -> float: ...
+
+
+def _check_background(background: str | None) -> None:
+    if background is not None and background not in BACKGROUNDS:
+        raise InputError(
+            f"expected a background among {', '.join(BACKGROUNDS)}, got {background!r}; choose one of these"
+        )
 
 
 def _choose_artist(drawn: dict[str, int], lot: float) -> str:

@@ -13,6 +13,7 @@ drawing can be guided (Ho and Salimans, arXiv 2207.12598).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -24,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from vlm_history import checkpoints
 from vlm_history.errors import InputError
@@ -31,7 +33,6 @@ from vlm_history.pretrain.dalle import DALLE, DALLEConfig, pad
 from vlm_history.pretrain.dvae import (
     DVAE,
     DVAEConfig,
-    bytes_of,
     kl_weight,
     squeeze,
     temperature,
@@ -68,75 +69,119 @@ def squeezed(pixels: Tensor) -> Tensor:
     return squeeze(pixels.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-class Sketch(nn.Module):
-    """The discrete VAE before it has a vocabulary: at each place a few numbers in the place of a code.
+class Pieces(nn.Module):
+    """A vocabulary cut out of pictures, and the discrete VAE while it learns to read and to write it.
+
+    Pictures are cut into pieces, one for each place, and each is told by a few numbers, its principal components.
+    K-means finds as many means of such numbers as there are codes. The encoder learns to see the numbers of each place,
+    the decoder to paint the whole from what the codes mean.
 
     Args:
         model: the discrete VAE; what reads and writes its codes rests.
         numbers: how many.
-        noise: standard deviation of what is added to them, beside theirs, so that near numbers mean near pictures.
-        half: whether the network computes in bfloat16, see `precision`; chance and the loss stay in float32.
+        scenes: what pieces are cut from, when they are first asked for.
+        half: whether the network computes in bfloat16, see `precision`; the loss stays in float32.
     """
 
-    def __init__(self, model: DVAE, numbers: int, noise: float, half: bool = False) -> None:
+    origin: Tensor
+    axes: Tensor
+    means: Tensor
+
+    def __init__(self, model: DVAE, numbers: int, scenes: Callable[[], list[Scene]], half: bool = False) -> None:
         super().__init__()
-        self.model, self.noise, self.in_half = model, noise, half
+        config = model.config
+        self.model, self.scenes, self.in_half = model, scenes, half
         model.encoder.last.requires_grad_(False)
         model.decoder.first.requires_grad_(False)
-        self.write = nn.Conv2d(model.config.widths[-1], numbers, 1)
-        self.read = nn.Conv2d(numbers, model.config.entry, 1, bias=False)
+        self.side = config.image_size // config.side
+        """Pixels of a piece, in rows and in columns."""
+        self.write = nn.Conv2d(config.widths[-1], numbers, 1)
+        self.read = nn.Conv2d(numbers, config.entry, 1, bias=False)
+        nn.init.normal_(self.read.weight, std=numbers**-0.5)
+        self.register_buffer("origin", torch.zeros(3 * self.side**2))
+        self.register_buffer("axes", torch.zeros(3 * self.side**2, numbers))
+        self.register_buffer("means", torch.zeros(config.codes, numbers))
+
+    def cut(self, pixels: Tensor) -> Tensor:
+        """Bytes (B, 3, height, width) -> pieces (B, places, 3 x side x side), from 0 to 1."""
+        return F.unfold(pixels.float() / 255, self.side, stride=self.side).transpose(1, 2)
+
+    @torch.no_grad()
+    def collect(self) -> None:
+        """Find the axes, of which the first has deviation 1, and the means, unless they are known."""
+        if self.axes.any():
+            return
+        pixels = pixels_of(self.scenes()).to(self.axes.device)
+        pieces = torch.cat([self.cut(some) for some in pixels.split(64)]).flatten(0, 1)
+        self.origin.copy_(pieces.mean(0))
+        pieces -= self.origin
+        values, vectors = torch.linalg.eigh(pieces.T @ pieces / len(pieces))  # from the least to the largest
+        self.axes.copy_(vectors.flip(1)[:, : self.axes.shape[1]] * values[-1] ** -0.5)
+        self.means.copy_(k_means(pieces @ self.axes, len(self.means)))
 
     def numbers(self, pixels: Tensor) -> Tensor:
-        """Squeezed pixels -> (B, numbers, rows, columns)."""
-        return self.write(self.model.encoder.features(pixels))
+        """Bytes (B, 3, height, width) -> the numbers of its pieces (B, places, numbers)."""
+        return (self.cut(pixels) - self.origin) @ self.axes
+
+    def seen(self, x: Tensor) -> Tensor:
+        """Squeezed pixels -> what the encoder takes these numbers for."""
+        return self.write(self.model.encoder.features(x)).flatten(2).transpose(1, 2)
+
+    def painted(self, numbers: Tensor) -> Tensor:
+        """(B, places, numbers) -> mu of each pixel."""
+        side = self.model.config.side
+        return self.model.decoder.paint(self.read(numbers.transpose(1, 2).unflatten(2, (side, side))))[:, :3]
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Summed loss, how far a value of a pixel is off, from 0 to 1, and its weight.
+        """Summed loss and its weight. Encoder and decoder have a part of the loss each: by how much numbers are off,
+        squared, and by how much a value of a pixel, from 0 to 1.
 
         The paper's likelihood would soon be for the most part about plain grounds, which it can be sure of; recognised
-        are the things that stand on them.
+        are the things that stand on them. The decoder paints half of the pictures from the codes that the encoder
+        would choose as yet.
 
         Args:
             pixels: (B, 3, 64, 64) bytes.
         """
+        self.collect()
         x = squeezed(pixels)
+        numbers = self.numbers(pixels)
         with bfloat16(x.device, self.in_half):
-            numbers = self.numbers(x).float()
-            noisy = numbers + self.noise * numbers.detach().std() * torch.randn_like(numbers)
-            mu = self.model.decoder.paint(self.read(noisy))[:, :3].float()
-        loss = (mu.sigmoid() - x).abs().mean()
+            seen = self.seen(x).float()
+            own = torch.arange(len(x), device=x.device) % 2 == 1
+            told = torch.where(own[:, None, None], seen.detach(), numbers)
+            mu = self.painted(self.means[nearest(told.flatten(0, 1), self.means)].view_as(told)).float()
+        wrong = (seen - numbers).square().sum(2).mean() + (mu.sigmoid() - x).abs().mean()
         weight = torch.tensor(float(len(x)), device=x.device)
-        return loss * weight, weight
+        return wrong * weight, weight
 
     @torch.no_grad()
-    def again(self, pixels: Tensor) -> NDArray[np.uint8]:
-        """(B, 3, 64, 64) bytes -> what comes back, (B, 64, 64, 3)."""
-        parts = [self.model.decoder.paint(self.read(self.numbers(squeezed(x)))) for x in pixels.split(64)]
-        return np.concatenate([bytes_of(x) for x in parts])
-
-    @torch.no_grad()
-    def coin(self, pixels: Tensor, sharpness: float) -> None:
-        """Give the discrete VAE its codes: the means of the numbers found in some pictures.
+    def coin(self, sharpness: float) -> None:
+        """Give the discrete VAE its codes.
 
         A code's logit is -s times the squared distance of its mean from the numbers, which is linear in the features
         but for a part that all codes share; and the decoder paints a code as it would paint its mean.
 
         Args:
-            pixels: (B, 3, 64, 64) bytes, with many more places than there are codes.
-            sharpness: how far the logits of the two nearest means lie apart, on average.
+            sharpness: how far the logits of a mean and of the one next to it lie apart, on average.
         """
-        found = [self.numbers(squeezed(x)).permute(0, 2, 3, 1).flatten(0, 2) for x in pixels.split(64)]
-        points = torch.cat(found)
-        means = k_means(points, self.model.config.codes)
-        nearest = torch.cat([torch.cdist(p, means).square().topk(2, largest=False).values for p in points.split(4096)])
-        s = sharpness / float((nearest[:, 1] - nearest[:, 0]).mean())
+        self.collect()
+        apart = torch.cat([torch.cdist(some, self.means).square().topk(2, largest=False).values[:, 1]
+                           for some in self.means.split(1024)])  # fmt: skip
+        s = sharpness / float(apart.mean())
         encoder, decoder = self.model.encoder.last, self.model.decoder.first
         weight, bias = self.write.weight[:, :, 0, 0], self.write.bias
         assert bias is not None and encoder.bias is not None and decoder.bias is not None
-        encoder.weight.copy_((2 * s * means @ weight)[:, :, None, None])
-        encoder.bias.copy_(s * (2 * means @ bias - means.square().sum(1)))
-        decoder.weight.copy_((self.read.weight[:, :, 0, 0] @ means.T)[:, :, None, None])
+        encoder.weight.copy_((2 * s * self.means @ weight)[:, :, None, None])
+        encoder.bias.copy_(s * (2 * self.means @ bias - self.means.square().sum(1)))
+        decoder.weight.copy_((self.read.weight[:, :, 0, 0] @ self.means.T)[:, :, None, None])
         decoder.bias.zero_()
+
+
+def nearest(points: Tensor, means: Tensor) -> Tensor:
+    """For each point (n, width) the number of the mean nearest to it."""
+    lengths = means.square().sum(1)
+    return torch.cat([(some @ (2 * means.T) - lengths).argmax(1) for some in points.split(4096)])
 
 
 def k_means(points: Tensor, number: int, rounds: int = 12) -> Tensor:
@@ -149,10 +194,10 @@ def k_means(points: Tensor, number: int, rounds: int = 12) -> Tensor:
         raise InputError(f"expected at least {number} points, got {len(points)}; pass more pictures")
     lots = torch.Generator().manual_seed(0)
     means = points[torch.randperm(len(points), generator=lots)[:number].to(points.device)]
-    for _ in range(rounds):
-        nearest = torch.cat([torch.cdist(some, means).argmin(1) for some in points.split(4096)])
-        counts = torch.bincount(nearest, minlength=number)[:, None]
-        sums = torch.zeros_like(means).index_add_(0, nearest, points)
+    for _ in tqdm(range(rounds), desc="k-means", leave=False):
+        group = nearest(points, means)
+        counts = torch.bincount(group, minlength=number)[:, None]
+        sums = torch.zeros_like(means).index_add_(0, group, points)
         elsewhere = points[torch.randperm(len(points), generator=lots)[:number].to(points.device)]
         means = torch.where(counts > 0, sums / counts.clamp_min(1), elsewhere)  # none stays without points
     return means
@@ -164,36 +209,46 @@ def psnr(pictures: NDArray[np.uint8], again: NDArray[np.uint8]) -> float:
 
 
 @dataclass(frozen=True)
-class Sketches(Stage):
+class Vocabulary(Stage):
     """The first stage.
 
     Attributes:
         mix: kinds of scenes and their shares.
-        numbers, noise, half: see `Sketch`.
+        numbers, half: see `Pieces`.
+        collected: pictures that its pieces are cut from.
         looks: validation scenes.
     """
 
     mix: Mix = (("one", 0.5), ("pair", 0.5))
-    numbers: int = 16
-    noise: float = 0.1
+    numbers: int = 24
+    collected: int = 6_144
     half: bool = False
     looks: int = 256
 
+    def scenes(self) -> list[Scene]:
+        """What the pieces are cut from."""
+        return training_scenes(0, 0, range(self.collected), self.collected, self.mix, drawing.EVERYDAY, drawing.GROUND)
+
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A new discrete VAE."""
-        return Sketch(DVAE(DVAEConfig.world()), self.numbers, self.noise, self.half)
+        return Pieces(DVAE(DVAEConfig.world()), self.numbers, self.scenes, self.half)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes."""
-        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY)
+        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY, drawing.GROUND)
         return {"pixels": pixels_of(scenes)}
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
-        """Of validation scenes the peak signal to noise ratio, in decibels."""
-        assert isinstance(module, Sketch)
-        scenes = drawing.scenes(world(), self.looks, seed=1, split=VALIDATION)
-        pixels = pixels_of(scenes).to(module.read.weight.device)
-        return {"psnr": psnr(world().render(scenes), module.again(pixels))}
+        """Of validation scenes the peak signal to noise ratio, in decibels, and how often the encoder finds the code of
+        a piece."""
+        assert isinstance(module, Pieces)
+        module.coin(1.0)
+        scenes = drawing.scenes(world(), self.looks, seed=1, split=VALIDATION, background=drawing.GROUND)
+        pictures, pixels = world().render(scenes), pixels_of(scenes).to(module.axes.device)
+        codes = module.model.encode(pictures)
+        right = nearest(module.numbers(pixels).flatten(0, 1), module.means)
+        found = float((codes.flatten() == right).float().mean())
+        return {"psnr": psnr(pictures, module.model.decode(codes)), "found": found}
 
 
 class Compress(nn.Module):
@@ -237,8 +292,7 @@ class Codebook(Stage):
     Attributes:
         mix: kinds of scenes and their shares.
         cooling, warming, beta, half: see `Compress`.
-        coined: pictures that the codes are found in, see `Sketch.coin`.
-        sharpness: see `Sketch.coin`.
+        sharpness: see `Pieces.coin`.
         looks: validation scenes.
     """
 
@@ -247,30 +301,30 @@ class Codebook(Stage):
     cooling: int = 150_000
     warming: int = 5_000
     beta: float = 6.6
-    coined: int = 1_024
     sharpness: float = 3.0
     looks: int = 256
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """The discrete VAE of the stage before, with codes; a new one, if there was none."""
-        if not isinstance(earlier, Sketch):
-            model = DVAE(DVAEConfig.world())
-        else:
-            scenes = training_scenes(0, 0, range(self.coined), self.coined, self.mix, drawing.EVERYDAY)
-            earlier.coin(pixels_of(scenes).to(earlier.read.weight.device), self.sharpness)
+        if isinstance(earlier, Pieces):
+            earlier.coin(self.sharpness)
             model = earlier.model.requires_grad_(True)
+        else:
+            model = DVAE(DVAEConfig.world())
         return Compress(model, self.cooling, self.warming, self.beta, self.half)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes, and the step that they are for."""
-        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY)
+        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY, drawing.GROUND)
         return {"pixels": pixels_of(scenes), "steps": torch.full((len(scenes),), index)}
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Of validation scenes: peak signal to noise ratio in decibels, the bits of an average code, and how many codes
         occur."""
         assert isinstance(module, Compress)
-        pictures = world().render(drawing.scenes(world(), self.looks, seed=1, split=VALIDATION))
+        pictures = world().render(
+            drawing.scenes(world(), self.looks, seed=1, split=VALIDATION, background=drawing.GROUND)
+        )
         codes = module.model.encode(pictures)
         counts = torch.bincount(codes.flatten().cpu(), minlength=module.model.config.codes)
         share = counts[counts > 0] / counts.sum()
@@ -350,14 +404,14 @@ class Stream(Stage):
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes with a text each."""
-        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY)
+        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY, drawing.GROUND)
         return {"pixels": pixels_of(scenes), "tokens": read([told(scene, self.dropped) for scene in scenes])}
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Nats of a code of validation scenes, told in each language and not told: what it knows of a picture, and how
         much of that it was told."""
         assert isinstance(module, Write)
-        scenes = drawing.scenes(world(), self.looks, seed=1, split=VALIDATION)
+        scenes = drawing.scenes(world(), self.looks, seed=1, split=VALIDATION, background=drawing.GROUND)
         device = module.model.transformer.start.weight.device
         codes = module.codes(pixels_of(scenes).to(device))
         texts = {it: [scene.caption(it) for scene in scenes] for it in LANGUAGES} | {"untold": [""] * len(scenes)}
@@ -379,8 +433,8 @@ RECIPE = Recipe(
     description="A discrete VAE learns a vocabulary for pictures, then a transformer to go on from a sentence with it",
     seed=0,
     stages=(
-        Sketches(
-            "sketches", steps=12000, batch_size=8, learning_rate=2e-3, warmup=100, evaluate_every=2000,
+        Vocabulary(
+            "vocabulary", steps=8000, batch_size=16, learning_rate=2e-3, warmup=100, evaluate_every=1000,
             weight_decay=1e-4, betas=(0.9, 0.999), half=True,
         ),
         Codebook(
@@ -399,9 +453,9 @@ QUICK = Recipe(
     description="A minute's worth of the recipe",
     seed=0,
     stages=(
-        Sketches(
-            "sketches", steps=80, batch_size=32, learning_rate=2e-3, warmup=10, evaluate_every=20,
-            weight_decay=1e-4, betas=(0.9, 0.999), looks=32,
+        Vocabulary(
+            "vocabulary", steps=80, batch_size=32, learning_rate=2e-3, warmup=10, evaluate_every=20,
+            weight_decay=1e-4, betas=(0.9, 0.999), collected=512, looks=32,
         ),
         Codebook(
             "codebook", steps=80, batch_size=32, learning_rate=2e-3, warmup=10, evaluate_every=20,

@@ -101,14 +101,16 @@ class Pictures(Stage):
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes."""
-        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY)
+        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY, drawing.GROUND)
         return {"pixels": pixels_of(scenes)}
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Of validation scenes: peak signal to noise ratio in decibels, by the mean of q(z | x), and the nats of KL of
         a picture."""
         assert isinstance(module, Reconstruct)
-        x = normalised(pixels_of(drawing.scenes(world(), self.looks, seed=1, split=VALIDATION)))
+        x = normalised(
+            pixels_of(drawing.scenes(world(), self.looks, seed=1, split=VALIDATION, background=drawing.GROUND))
+        )
         error, nats = [], []
         for some in x.to(next(module.parameters()).device).split(TOGETHER):
             again, found = module.model(some)
@@ -226,7 +228,9 @@ class Latents(Stage):
 
     def scene(self, number: int) -> Scene:
         """One of the pictures."""
-        (scene,) = training_scenes(0, 0, range(number, number + 1), self.pictures, self.mix, drawing.EVERYDAY)
+        (scene,) = training_scenes(
+            0, 0, range(number, number + 1), self.pictures, self.mix, drawing.EVERYDAY, drawing.GROUND
+        )
         return scene
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
@@ -253,7 +257,7 @@ class Latents(Stage):
         model.unet = module.average
         device = now.outputs.weight.device
         lots = torch.Generator().manual_seed(0)
-        scenes = drawing.scenes(world(), self.looks, seed=1, split=VALIDATION)
+        scenes = drawing.scenes(world(), self.looks, seed=1, split=VALIDATION, background=drawing.GROUND)
         z = torch.cat([model.encode(x.to(device)) for x in normalised(pixels_of(scenes)).split(TOGETHER)])
         epsilon = torch.randn(z.shape, generator=lots).to(device)
         times = torch.randint(model.config.noise.steps, (len(z),), generator=lots).to(device)
@@ -272,7 +276,7 @@ class Latents(Stage):
     def _judged(self, model: StableDiffusion) -> dict[str, float]:
         """Of drawings of validation pairs, how many CLIP gives back to their own sentence."""
         clip = expert("clip", self.reader)
-        pairs = drawing.scenes(world(), self.drawn, seed=2, split=VALIDATION, kind="pair")
+        pairs = drawing.scenes(world(), self.drawn, seed=2, split=VALIDATION, kind="pair", background=drawing.GROUND)
         scores = {}
         for language in LANGUAGES:
             said = [scene.caption(language) for scene in pairs]
