@@ -61,7 +61,7 @@ class DVAEConfig:
         """The size that the world is learned at: 64 x 64 pixels, 8 x 8 codes. Most channels are where few places are;
         in an hour no block would outgrow a gain of 1 / 64, nor would so few be unstable without it."""
         return cls(
-            codes=4096, widths=(32, 64, 96, 192), entry=64, blocks=1, gain=0.5, image_size=64, narrowing=2
+            codes=2048, widths=(32, 64, 96, 192), entry=64, blocks=1, gain=0.5, image_size=64, narrowing=2
         )  # fmt: skip
 
     @property

@@ -59,9 +59,9 @@ def drawable() -> tuple[Concept, ...]:
     return tuple(concept for concept in concepts() if concept.hexcode in EVERYDAY)
 
 
-GROUND = "plain"
-"""What those that draw learn from stands on grounds of one colour: a text says nothing of grounds, and codes or latents
-that are spent on stripes, noise and photographs are not there for things."""
+GROUND = "paper"
+"""What those that draw learn from stands on white paper. A text says nothing of grounds, and a code or latent that has
+to tell of colours, stripes and photographs behind a thing has the less for the thing."""
 
 
 def sample(

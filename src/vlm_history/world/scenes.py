@@ -46,6 +46,8 @@ from vlm_history.world.questions import Question, dialogue, questions
 
 KINDS = ("one", "size", "pair", "count", "many")
 BACKGROUNDS = ("plain", "gradient", "striped", "noise", "photo")
+PAPER = "paper"
+"""White and plain; no lot falls on it, one asks for it."""
 
 # Widths in pixels. The ranges of small and big do not touch, and unmarked sizes lie where neither is said.
 _SIZES = {"one": (26, 46), "pair": (21, 28), "count": (15, 22), "many": (18, 23)}
@@ -234,7 +236,7 @@ class World:
             split: one of `splits.SPLITS`: which artists, and which pairs of concepts, may occur.
             kind: one of `KINDS`; None lets the seed choose.
             among: hexcodes of the concepts that may occur; None for all.
-            background: one of `BACKGROUNDS`; None lets the seed choose.
+            background: one of `BACKGROUNDS`, or `PAPER`; None lets the seed choose among the former.
 
         Raises:
             InputError: no such split, kind or background, or an artwork pack with too few concepts for it.
@@ -292,7 +294,8 @@ class World:
             relation: of the first to the second: left, right, above or below.
             number: how many of it, if one concept is named.
             artist: one of `artists`; the first if None.
-            background: one of plain, gradient, striped, noise, photo; the seed chooses if None.
+            background: one of plain, gradient, striped, noise, photo, paper; if None, the seed chooses among all but
+                paper.
             seed: decides what is not said: position, size, turn, colours.
 
         Raises:
@@ -356,6 +359,8 @@ class World:
         return Scene(kind, things, relation, behind, artist, seed, split, self)
 
     def _background(self, kind: str, draw: _Draw) -> Background:
+        if kind == PAPER:
+            return Background("plain", 0, (255, 255, 255), (255, 255, 255))
         patterns = len(self._photos) if kind == "photo" else len(PATTERNS[kind])
         pattern = int(draw() * patterns)
         light = 30 + int(draw() * 206)  # a muted colour: one lightness, each channel a little off it
@@ -383,10 +388,9 @@ class _Draw(Protocol):  # the type of Random.random
 
 
 def _check_background(background: str | None) -> None:
-    if background is not None and background not in BACKGROUNDS:
-        raise InputError(
-            f"expected a background among {', '.join(BACKGROUNDS)}, got {background!r}; choose one of these"
-        )
+    if background not in (None, *BACKGROUNDS, PAPER):
+        among = ", ".join((*BACKGROUNDS, PAPER))
+        raise InputError(f"expected a background among {among}, got {background!r}; choose one of these")
 
 
 def _choose_artist(drawn: dict[str, int], lot: float) -> str:

@@ -113,11 +113,14 @@ class Pieces(nn.Module):
             return
         pixels = pixels_of(self.scenes()).to(self.axes.device)
         pieces = torch.cat([self.cut(some) for some in pixels.split(64)]).flatten(0, 1)
+        empty = pieces.amax(1) == pieces.amin(1)
         self.origin.copy_(pieces.mean(0))
         pieces -= self.origin
         values, vectors = torch.linalg.eigh(pieces.T @ pieces / len(pieces))  # from the least to the largest
         self.axes.copy_(vectors.flip(1)[:, : self.axes.shape[1]] * values[-1] ** -0.5)
-        self.means.copy_(k_means(pieces @ self.axes, len(self.means)))
+        points = pieces @ self.axes
+        # one that is empty stands for all, or most means would be it
+        self.means.copy_(k_means(torch.cat([points[~empty], points[empty][:1]]), len(self.means)))
 
     def numbers(self, pixels: Tensor) -> Tensor:
         """Bytes (B, 3, height, width) -> the numbers of its pieces (B, places, numbers)."""
@@ -134,11 +137,11 @@ class Pieces(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Summed loss and its weight. Encoder and decoder have a part of the loss each: by how much numbers are off,
-        squared, and by how much a value of a pixel, from 0 to 1.
+        squared, and by how much a value of a pixel, so that a code is painted as the mean of what it stands for.
 
-        The paper's likelihood would soon be for the most part about plain grounds, which it can be sure of; recognised
-        are the things that stand on them. The decoder paints half of the pictures from the codes that the encoder
-        would choose as yet.
+        The paper's likelihood would soon be for the most part about empty paper, which it can be sure of; recognised
+        are the things that lie on it. The decoder paints half of the pictures from the codes that the encoder would
+        choose as yet.
 
         Args:
             pixels: (B, 3, 64, 64) bytes.
@@ -151,7 +154,7 @@ class Pieces(nn.Module):
             own = torch.arange(len(x), device=x.device) % 2 == 1
             told = torch.where(own[:, None, None], seen.detach(), numbers)
             mu = self.painted(self.means[nearest(told.flatten(0, 1), self.means)].view_as(told)).float()
-        wrong = (seen - numbers).square().sum(2).mean() + (mu.sigmoid() - x).abs().mean()
+        wrong = (seen - numbers).square().sum(2).mean() + (mu.sigmoid() - x).square().mean()
         weight = torch.tensor(float(len(x)), device=x.device)
         return wrong * weight, weight
 
@@ -434,7 +437,7 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Vocabulary(
-            "vocabulary", steps=8000, batch_size=16, learning_rate=2e-3, warmup=100, evaluate_every=1000,
+            "vocabulary", steps=5000, batch_size=16, learning_rate=2e-3, warmup=100, evaluate_every=1000,
             weight_decay=1e-4, betas=(0.9, 0.999), half=True,
         ),
         Codebook(
