@@ -1,13 +1,14 @@
 """DALL-E: first a vocabulary for pictures, then how a sentence goes on in it, in Korean and in English.
 
-All stages see the hundred everyday things of `world.drawing`, alone and in pairs. The paper's vocabulary learned for
-three million updates. In some thousands from a random beginning about a fifth of it came into use, and nearly nothing
-could be recognised in what came back. So encoder and decoder first learn without a vocabulary, with a few numbers at
-each place, and its codes begin as 1,024 means of such numbers (k-means, as in SoundStream, arXiv 2107.03312). Then
-follows the paper's training, with the schedules of its appendix A.2, over fewer updates.
+Both stages see the hundred everyday things of `world.drawing`, alone and in pairs, on white paper. The paper's
+vocabulary learned for three million updates. Here, within some thousands from a random beginning, most of it never came
+into use, and nearly nothing could be recognised in what came back. So its codes are cut out of pictures: they are the
+means of pieces (k-means, as in SoundStream, arXiv 2107.03312), which an encoder learns to find and a decoder to paint.
+From there, too, some hundreds of updates by the paper's loss brought back less and not more; thousands may do better.
+`Codebook` is that training, which no recipe has as a stage.
 
-In the last stage each picture is told in one of the two languages, by lot, and one in ten is not told at all, so that a
-drawing can be guided (Ho and Salimans, arXiv 2207.12598).
+In the second stage each picture is told in one of the two languages, by lot, and one in ten is not told at all, so that
+a drawing can be guided (Ho and Salimans, arXiv 2207.12598).
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ from vlm_history.world.splits import pair_split
 VOCABULARY = 1_536
 """Tokens of text: with so many, nearly all that is drawn has a Korean token of its own, and an English name has few."""
 VALIDATION = "validation"
+MEASURED = 128
+"""Pictures that the likelihood's b is measured on."""
 
 
 @cache
@@ -163,7 +166,9 @@ class Pieces(nn.Module):
         """Give the discrete VAE its codes.
 
         A code's logit is -s times the squared distance of its mean from the numbers, which is linear in the features
-        but for a part that all codes share; and the decoder paints a code as it would paint its mean.
+        but for a part that all codes share; and the decoder paints a code as it would paint its mean. Of the
+        likelihood's two numbers the decoder has learned mu. Its b is the same for all pixels of a colour, the one
+        under which pictures are likeliest: how far they are from mu on average.
 
         Args:
             sharpness: how far the logits of a mean and of the one next to it lie apart, on average.
@@ -172,13 +177,18 @@ class Pieces(nn.Module):
         apart = torch.cat([torch.cdist(some, self.means).square().topk(2, largest=False).values[:, 1]
                            for some in self.means.split(1024)])  # fmt: skip
         s = sharpness / float(apart.mean())
-        encoder, decoder = self.model.encoder.last, self.model.decoder.first
+        encoder, decoder, last = self.model.encoder.last, self.model.decoder.first, self.model.decoder.last
         weight, bias = self.write.weight[:, :, 0, 0], self.write.bias
-        assert bias is not None and encoder.bias is not None and decoder.bias is not None
+        assert bias is not None and encoder.bias is not None and decoder.bias is not None and last.bias is not None
         encoder.weight.copy_((2 * s * self.means @ weight)[:, :, None, None])
         encoder.bias.copy_(s * (2 * self.means @ bias - self.means.square().sum(1)))
         decoder.weight.copy_((self.read.weight[:, :, 0, 0] @ self.means.T)[:, :, None, None])
         decoder.bias.zero_()
+        x = squeezed(pixels_of(self.scenes()[:MEASURED]).to(self.axes.device))
+        seen = self.seen(x)
+        mu = self.painted(self.means[nearest(seen.flatten(0, 1), self.means)].view_as(seen))
+        last.weight[3:].zero_()
+        last.bias[3:].copy_((x.logit() - mu).abs().mean((0, 2, 3)).log())
 
 
 def nearest(points: Tensor, means: Tensor) -> Tensor:
@@ -290,7 +300,8 @@ class Compress(nn.Module):
 
 @dataclass(frozen=True)
 class Codebook(Stage):
-    """The second stage.
+    """The paper's training, from a new discrete VAE or from one whose codes are `Pieces`: it may stand between the
+    stages of a recipe, or before the second in the place of the first.
 
     Attributes:
         mix: kinds of scenes and their shares.
@@ -383,7 +394,7 @@ class Write(nn.Module):
 
 @dataclass(frozen=True)
 class Stream(Stage):
-    """The third stage.
+    """The second stage.
 
     Attributes:
         mix: kinds of scenes and their shares.
@@ -401,7 +412,9 @@ class Stream(Stage):
         """A new transformer over the codes of the stage before."""
         words = tokenizer()
         model = DALLE(DALLEConfig.world(len(words)), words)
-        if isinstance(earlier, Compress):
+        if isinstance(earlier, Pieces):
+            earlier.coin(1.0)
+        if isinstance(earlier, (Pieces, Compress)):
             model.vae.load_state_dict(earlier.model.state_dict())
         return Write(model, self.half)
 
@@ -428,7 +441,7 @@ class Stream(Stage):
     def save(self, module: nn.Module, directory: Path) -> None:
         """Write the DALL-E."""
         assert isinstance(module, Write)
-        checkpoints.save(module.model, directory, bits=16)
+        checkpoints.save(module.model, directory, bits=8)
 
 
 RECIPE = Recipe(
@@ -440,12 +453,8 @@ RECIPE = Recipe(
             "vocabulary", steps=5000, batch_size=16, learning_rate=2e-3, warmup=100, evaluate_every=1000,
             weight_decay=1e-4, betas=(0.9, 0.999), half=True,
         ),
-        Codebook(
-            "codebook", steps=12000, batch_size=8, learning_rate=1e-3, warmup=100, evaluate_every=2000,
-            weight_decay=1e-4, betas=(0.9, 0.999), final=0.0125, cooling=6000, warming=600, half=True,
-        ),
         Stream(
-            "stream", steps=12000, batch_size=32, learning_rate=1e-3, warmup=300, evaluate_every=1000,
+            "stream", steps=7000, batch_size=32, learning_rate=1e-3, warmup=300, evaluate_every=1000,
             weight_decay=0.045, betas=(0.9, 0.96), half=True,
         ),
     ),
@@ -459,10 +468,6 @@ QUICK = Recipe(
         Vocabulary(
             "vocabulary", steps=80, batch_size=32, learning_rate=2e-3, warmup=10, evaluate_every=20,
             weight_decay=1e-4, betas=(0.9, 0.999), collected=512, looks=32,
-        ),
-        Codebook(
-            "codebook", steps=80, batch_size=32, learning_rate=2e-3, warmup=10, evaluate_every=20,
-            weight_decay=1e-4, betas=(0.9, 0.999), final=0.0125, cooling=60, warming=20, looks=32,
         ),
         Stream(
             "stream", steps=60, batch_size=32, learning_rate=1e-3, warmup=10, evaluate_every=20,
