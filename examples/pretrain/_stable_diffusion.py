@@ -99,7 +99,7 @@ plots.values(
 )
 
 # %% name="forward"
-scene = world.scene("고양이", "사과", relation="left", artist="noto", background="plain", seed=3)
+scene = everyday.tidy(world.scene("고양이", "사과", relation="left", artist="noto", seed=3))
 z = model.encode(scene.image())
 epsilon = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
 times = [0, 200, 400, 600, 800, 999]
@@ -279,7 +279,7 @@ said = [each.caption(reader) for each in never]
 plots.gallery([Card(picture, alt=text, text=text) for text, picture in zip(said, model.draw(said), strict=True)])
 
 # %% name="from"
-begun = world.scene("고양이", "사과", relation="left", artist="twemoji", background="gradient", seed=6)
+begun = everyday.tidy(world.scene("고양이", "사과", relation="left", artist="twemoji", seed=6))
 wanted = {"ko": "사과 왼쪽에 펭귄이 있다", "en": "a penguin left of an apple"}[reader]
 strengths = (0.2, 0.4, 0.6, 0.8, 1.0)
 again = [model.draw_from(begun.image(), wanted, strength=strength) for strength in strengths]
@@ -389,18 +389,18 @@ def psnr(pictures):
     return 10 * math.log10(255**2 / np.mean((given.astype(float) - pictures) ** 2))
 
 
-known = everyday.scenes(world, 500, seed=7, split="test")
-others = [one for one in world.scenes(120, seed=7, split="test", kind="one")]
+known = everyday.scenes(world, 64, seed=7, split="test")
+others = [world.sample(number, "test", "one") for number in range(120)]
 chosen = {
-    "plain": [one for one in known if one.background.kind == "plain"],
-    "photo": [one for one in known if one.background.kind == "photo"],
-    "others": [one for one in others if one.things[0].concept not in everyday.drawable()],
+    "tidy": [everyday.tidy(one) for one in known],
+    "scenes": known,
+    "others": [everyday.tidy(one) for one in others if one.things[0].concept not in everyday.drawable()],
 }
 looked_at = {kind: world.render(some[:64]) for kind, some in chosen.items()}
 looked_at["noise"] = np.random.default_rng(0).integers(0, 256, (64, pixels, pixels, 3), np.uint8)
 titles = {
-    "plain": say(ko="배운 물건, 민 배경", en="things it saw, on a plain ground"),
-    "photo": say(ko="배운 물건, 사진 배경", en="things it saw, on a photograph"),
+    "tidy": say(ko="배운 물건, 배운 대로", en="things it saw, as it saw them"),
+    "scenes": say(ko="같은 물건, 작은 세계의 장면에서", en="the same things in scenes of the world"),
     "others": say(ko="배우지 않은 물건", en="things it never saw"),
     "noise": say(ko="화소마다 제비뽑기", en="every pixel by lot"),
 }

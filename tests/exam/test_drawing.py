@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.exam.cards import agrees, scores_of
 from vlm_history.cli import main
 from vlm_history.errors import InputError
 from vlm_history.exam import copying, drawing
 from vlm_history.judge import Sighting
 from vlm_history.pretrain.dalle import DALLE
-from vlm_history.systems import find
+from vlm_history.systems import find, load
 from vlm_history.world import Scene, World
 from vlm_history.world.drawing import EVERYDAY, scenes
 from vlm_history.world.splits import SPLITS, TRAIN_ARTISTS, pair_split
@@ -176,6 +177,19 @@ def test_the_shipped_judge_knows_real_scenes(world: World) -> None:
     assert min(told["objects_ko"], told["objects_en"], told["one_ko"], told["one_en"]) >= 0.95
     marks = drawing.sit(drawing.oracle(world, 0), drawing.papers(world, 100, 0), 0)
     assert marks["objects_ko"] == marks["objects_en"] and abs(marks["objects_en"][0] - told["objects_en"]) < 0.04
+
+
+@pytest.mark.parametrize(("name", "objects", "relation"), [("dall-e", 0.0, 0.0)])
+def test_the_shipped_card_tells_the_truth(name: str, objects: float, relation: float, world: World) -> None:
+    """Drawing and marking again, for a few of the same sentences and without a choice, agrees with the card."""
+    scores = scores_of(name)
+    n = 48
+    sheets = [paper for paper in drawing.papers(world, n, scores["seed"]) if paper.candidates == 1]
+    agrees(name, "drawing", drawing.sit(drawing.drawer(load(name), world), sheets, 0), n)
+    best = "reranked_" if name == "dall-e" else ""
+    for language in ("ko", "en"):
+        assert scores["systems"][name]["drawing"][f"{best}objects_{language}"] >= objects
+        assert scores["systems"][name]["drawing"][f"{best}relation_{language}"] >= relation
 
 
 def test_the_judge_is_examined_on_real_scenes_alone(

@@ -32,7 +32,7 @@ from vlm_history.training.recipes.dall_e import (
     tokenizer,
     told,
 )
-from vlm_history.training.scenes import pixels_of, training_scenes, world
+from vlm_history.training.scenes import pixels_of, tidy_looks, tidy_scenes, world
 from vlm_history.world import drawing
 from vlm_history.world.grammar import LANGUAGES
 from vlm_history.world.splits import TRAIN_ARTISTS, pair_split
@@ -88,7 +88,7 @@ def test_the_vocabulary_reads_no_held_out_pair_and_says_everything(monkeypatch: 
 
 
 def test_pictures_are_told_in_one_language_and_some_not_at_all() -> None:
-    scenes = training_scenes(0, 0, range(400), 400, RECIPE.stages[1].mix, drawing.EVERYDAY)  # type: ignore[attr-defined]  # a stage of its own
+    scenes = tidy_scenes(0, 0, range(400), 400, RECIPE.stages[1].mix)  # type: ignore[attr-defined]  # a stage of its own
     assert {thing.concept.hexcode for scene in scenes for thing in scene.things} <= set(drawing.EVERYDAY)
     assert {scene.artist for scene in scenes} == set(TRAIN_ARTISTS) and {scene.kind for scene in scenes} == {
         "one",
@@ -288,7 +288,7 @@ def test_learns_and_is_written(small: None, tmp_path: Path) -> None:
 def test_a_perfect_vae_has_no_error(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = replace(CODEBOOK, looks=4)
     module = stage.build(None)
-    pictures = world().render(drawing.scenes(world(), 4, seed=1, split="validation", background="paper"))
+    pictures = world().render(tidy_looks(4, 1, "validation"))
     monkeypatch.setattr(DVAE, "encode", lambda self, images: torch.arange(64).reshape(1, 8, 8) % 16)
     shifted = np.where(pictures > 127, pictures - 10, pictures + 10).astype(np.uint8)
     monkeypatch.setattr(DVAE, "decode", lambda self, codes: shifted)

@@ -6,6 +6,8 @@ from collections import Counter
 import pytest
 
 from vlm_history.errors import InputError
+from vlm_history.exam.drawing import related
+from vlm_history.judge import Sighting
 from vlm_history.world import World, drawing
 from vlm_history.world.splits import HELD_OUT_ARTIST, SPLITS, TRAIN_ARTISTS, VALIDATION_ARTIST, pair_split
 
@@ -44,16 +46,25 @@ def test_a_scene_is_a_value() -> None:
     assert drawing.sample(WORLD, 7, kind="pair") != drawing.sample(WORLD, 8, kind="pair")
 
 
-def test_a_ground_that_is_asked_for_changes_nothing_else() -> None:
-    asked = drawing.scenes(WORLD, 20, seed=5, background=drawing.GROUND)
-    assert {scene.background.kind for scene in asked} == {"plain"}
-    assert (WORLD.render(asked)[:, 0, 0] == 255).all(1).sum() > 15  # in a corner there is seldom a thing
-    free = drawing.scenes(WORLD, 20, seed=5)
-    assert len({scene.background.kind for scene in free}) > 1
-    assert [scene.things for scene in asked] == [scene.things for scene in free]
+def test_tidy_scenes_say_the_same() -> None:
+    low, high = drawing.SIZE // 2, 64 - drawing.SIZE // 2
+    for scene in drawing.scenes(WORLD, 400, seed=5):
+        tidy = drawing.tidy(scene)
+        assert tidy.fact == scene.fact and tidy.caption("ko") == scene.caption("ko") and tidy.artist == scene.artist
+        for thing in tidy.things:
+            assert (thing.size, thing.angle) == (drawing.SIZE, 0)
+            assert all(low <= place <= high and (place - low) % drawing.STEP == 0 for place in (thing.x, thing.y))
+        if len(tidy.things) == 2:
+            first, second = (Sighting(thing.concept.hexcode, float(thing.x), float(thing.y), 1.0) for thing in tidy.things)
+            assert related(first, second) == scene.relation
+            across, down = abs(first.x - second.x), abs(first.y - second.y)
+            assert max(across, down) >= drawing.SIZE and across != down  # none lies on another
+        assert drawing.tidy(tidy) == tidy
+    pictures = WORLD.render([drawing.tidy(scene) for scene in drawing.scenes(WORLD, 20, seed=5)])
+    assert (pictures[:, 0, 0] == 255).all(1).sum() > 15  # in a corner there is seldom a thing
 
 
-@pytest.mark.parametrize("wrong", [{"kind": "many"}, {"split": "tset"}, {"background": "sky"}])
+@pytest.mark.parametrize("wrong", [{"kind": "many"}, {"split": "tset"}])
 def test_errors_say_what_was_expected(wrong: dict[str, str]) -> None:
     with pytest.raises(InputError, match=r"expected .*got"):
         drawing.sample(WORLD, 0, **wrong)

@@ -13,7 +13,7 @@ from torch import Tensor
 from vlm_history.connect.cnn import CNNConfig, GoogLeNetConfig, VGGConfig
 from vlm_history.text import WordTokenizer
 from vlm_history.training.recipe import Batch, scene_seeds
-from vlm_history.world import World
+from vlm_history.world import World, drawing
 from vlm_history.world.grammar import LANGUAGES, SIZES, Fact, Mention, captions, pair_fact
 from vlm_history.world.scenes import Scene
 from vlm_history.world.splits import pair_split
@@ -29,21 +29,25 @@ def world() -> World:
 
 
 def training_scenes(
-    seed: int,
-    index: int,
-    rows: range,
-    batch_size: int,
-    mix: Mix,
-    among: Iterable[str] | None = None,
-    background: str | None = None,
+    seed: int, index: int, rows: range, batch_size: int, mix: Mix, among: Iterable[str] | None = None
 ) -> list[Scene]:
-    """Scenes for some rows of a batch, all from the split "train"; `among`, `background`: see `World.sample`."""
+    """Scenes for some rows of a batch, all from the split "train"; `among`: see `World.sample`."""
     kinds, shares = zip(*mix, strict=True)
     scenes = []
     for scene_seed in scene_seeds(seed, index, rows, batch_size):
         kind = Random(f"kind/{scene_seed}").choices(kinds, shares)[0]
-        scenes.append(world().sample(scene_seed, split="train", kind=kind, among=among, background=background))
+        scenes.append(world().sample(scene_seed, split="train", kind=kind, among=among))
     return scenes
+
+
+def tidy_scenes(seed: int, index: int, rows: range, batch_size: int, mix: Mix) -> list[Scene]:
+    """What those that draw learn from: as `training_scenes`, of the hundred everyday things, and tidy."""
+    return [drawing.tidy(it) for it in training_scenes(seed, index, rows, batch_size, mix, drawing.EVERYDAY)]
+
+
+def tidy_looks(number: int, seed: int, split: str, kind: str | None = None) -> list[Scene]:
+    """Tidy scenes of a split, to look at; see `drawing.scenes`."""
+    return [drawing.tidy(scene) for scene in drawing.scenes(world(), number, seed, split, kind)]
 
 
 @cache

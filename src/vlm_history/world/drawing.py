@@ -8,14 +8,13 @@ scene's objects, and drawn by every artist of the training, validation and test 
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
 
 from vlm_history.errors import InputError
+from vlm_history.world.compose import SIDE
 from vlm_history.world.concepts import Concept, concepts
-
-if TYPE_CHECKING:
-    from vlm_history.world.scenes import Scene, World
+from vlm_history.world.scenes import WHITE, Scene, World
 
 EVERYDAY: dict[str, str] = {
     # animals
@@ -49,6 +48,8 @@ EVERYDAY: dict[str, str] = {
 }  # fmt: skip
 """Hexcode -> English name, for who reads this list; `concepts` has the names in both languages."""
 
+SIZE, STEP = 24, 4
+"""Width of a tidy thing, and how far apart its places are, in pixels: see `tidy`."""
 KINDS = ("one", "pair")
 """The kinds of scenes that are drawn: one thing, and two with a relation."""
 
@@ -59,14 +60,7 @@ def drawable() -> tuple[Concept, ...]:
     return tuple(concept for concept in concepts() if concept.hexcode in EVERYDAY)
 
 
-GROUND = "paper"
-"""What those that draw learn from stands on white paper. A text says nothing of grounds, and a code or latent that has
-to tell of colours, stripes and photographs behind a thing has the less for the thing."""
-
-
-def sample(
-    world: World, seed: int, split: str = "train", kind: str | None = None, background: str | None = None
-) -> Scene:
+def sample(world: World, seed: int, split: str = "train", kind: str | None = None) -> Scene:
     """Draw lots for a scene of everyday things.
 
     Args:
@@ -74,25 +68,44 @@ def sample(
         seed: any integer; the same seed gives the same scene.
         split: one of `splits.SPLITS`: which artists, and which pairs of concepts, may occur.
         kind: "one" or "pair"; None lets the seed choose, each half of the time.
-        background: as of `World.sample`.
 
     Raises:
-        InputError: no such split, kind or background, or an artwork pack with too few everyday things.
+        InputError: no such split or kind, or an artwork pack with too few everyday things.
     """
     if kind is None:
         kind = KINDS[int(Random(f"drawing/{int(seed)}").random() * len(KINDS))]
     elif kind not in KINDS:
         raise InputError(f"expected a kind among {', '.join(KINDS)}, got {kind!r}; choose one of these")
-    return world.sample(seed, split, kind, among=EVERYDAY, background=background)
+    return world.sample(seed, split, kind, among=EVERYDAY)
 
 
-def scenes(
-    world: World,
-    n: int,
-    seed: int = 0,
-    split: str = "train",
-    kind: str | None = None,
-    background: str | None = None,
-) -> list[Scene]:
+def scenes(world: World, n: int, seed: int = 0, split: str = "train", kind: str | None = None) -> list[Scene]:
     """`n` scenes of everyday things; as with `World.scenes`, those of two calls with different `seed` do not meet."""
-    return [sample(world, seed * 1_000_000_000 + i, split, kind, background) for i in range(n)]
+    return [sample(world, seed * 1_000_000_000 + i, split, kind) for i in range(n)]
+
+
+def tidy(scene: Scene) -> Scene:
+    """The same scene as those that draw learn it: on white paper, its things upright, of one size, at places of a grid.
+
+    A text says what is where, and nothing of grounds, sizes and turns; what a small model that draws spends on them it
+    lacks for the things. No two overlap, and the relation stays the one that is seen.
+    """
+    low, high = SIZE // 2, SIDE - SIZE // 2
+
+    def near(centre: int) -> int:
+        return min(max(low + STEP * round((centre - low) / STEP), low), high)
+
+    places = [[near(thing.x), near(thing.y)] for thing in scene.things]
+    if scene.relation is not None:
+        along = 0 if scene.relation in ("left", "right") else 1
+        before, after = places if scene.relation in ("left", "above") else places[::-1]
+        while after[along] - before[along] < SIZE:
+            if after[along] < high:
+                after[along] += STEP
+            else:
+                before[along] -= STEP
+        across = 1 - along
+        while abs(after[across] - before[across]) >= after[along] - before[along]:
+            after[across] += STEP if after[across] < before[across] else -STEP
+    things = (replace(thing, x=x, y=y, size=SIZE, angle=0) for thing, (x, y) in zip(scene.things, places, strict=True))
+    return replace(scene, things=tuple(things), background=WHITE)

@@ -47,7 +47,8 @@ from vlm_history.world.questions import Question, dialogue, questions
 KINDS = ("one", "size", "pair", "count", "many")
 BACKGROUNDS = ("plain", "gradient", "striped", "noise", "photo")
 PAPER = "paper"
-"""White and plain; no lot falls on it, one asks for it."""
+WHITE = Background("plain", 0, (255, 255, 255), (255, 255, 255))
+"""White paper, on which no lot falls: one asks for it."""
 
 # Widths in pixels. The ranges of small and big do not touch, and unmarked sizes lie where neither is said.
 _SIZES = {"one": (26, 46), "pair": (21, 28), "count": (15, 22), "many": (18, 23)}
@@ -222,12 +223,7 @@ class World:
         return self.artists if self.pack is not None else splits.SPLITS[split][1]
 
     def sample(
-        self,
-        seed: int,
-        split: str = "train",
-        kind: str | None = None,
-        among: Iterable[str] | None = None,
-        background: str | None = None,
+        self, seed: int, split: str = "train", kind: str | None = None, among: Iterable[str] | None = None
     ) -> Scene:
         """Draw lots for a scene.
 
@@ -236,14 +232,12 @@ class World:
             split: one of `splits.SPLITS`: which artists, and which pairs of concepts, may occur.
             kind: one of `KINDS`; None lets the seed choose.
             among: hexcodes of the concepts that may occur; None for all.
-            background: one of `BACKGROUNDS`, or `PAPER`; None lets the seed choose among the former.
 
         Raises:
-            InputError: no such split, kind or background, or an artwork pack with too few concepts for it.
+            InputError: no such split or kind, or an artwork pack with too few concepts for it.
         """
         if kind is not None and kind not in KINDS:
             raise InputError(f"expected a kind among {', '.join(KINDS)}, got {kind!r}; choose one of these")
-        _check_background(background)
         artists = self._artists(split)
         draw = Random(f"{split}/{kind}/{int(seed)}").random
         kind = kind or KINDS[int(draw() * len(KINDS))]
@@ -253,7 +247,7 @@ class World:
             pool = tuple(self._by_hexcode[code] for code in among if code in self._rows[artist])
         wanted = {"one": 1, "pair": 2, "count": 1, "size": 1 + int(draw() * 2), "many": 3 + int(draw() * 2)}[kind]
         chosen = self._choose(pool, wanted, splits.SPLITS[split][0], draw, counted=kind == "count")
-        return self._place(kind, chosen, artist, draw, seed=int(seed), split=split, background=background)
+        return self._place(kind, chosen, artist, draw, seed=int(seed), split=split)
 
     def scenes(self, n: int, seed: int = 0, split: str = "train", kind: str | None = None) -> list[Scene]:
         """`n` scenes; the seeds of two calls with different `seed` do not meet (up to a billion scenes each)."""
@@ -311,7 +305,9 @@ class World:
             raise InputError(f"expected a relation among {', '.join(RELATIONS)}, got {relation!r}; choose one of these")
         if not 1 <= number <= 4 or (number > 1 and len(names) > 1):
             raise InputError(f"expected a number from 1 to 4, for one name, got {number} for {len(names)} names")
-        _check_background(background)
+        if background not in (None, *BACKGROUNDS, PAPER):
+            among = ", ".join((*BACKGROUNDS, PAPER))
+            raise InputError(f"expected a background among {among}, got {background!r}; choose one of these")
         artist = artist or self.artists[0]
         chosen = [self.concept(name) for name in names]
         missing = [c.en for c in chosen if c not in self.drawn_by(artist)]
@@ -360,7 +356,7 @@ class World:
 
     def _background(self, kind: str, draw: _Draw) -> Background:
         if kind == PAPER:
-            return Background("plain", 0, (255, 255, 255), (255, 255, 255))
+            return WHITE
         patterns = len(self._photos) if kind == "photo" else len(PATTERNS[kind])
         pattern = int(draw() * patterns)
         light = 30 + int(draw() * 206)  # a muted colour: one lightness, each channel a little off it
@@ -385,12 +381,6 @@ class World:
 
 class _Draw(Protocol):  # the type of Random.random
     def __call__(self) -> float: ...
-
-
-def _check_background(background: str | None) -> None:
-    if background not in (None, *BACKGROUNDS, PAPER):
-        among = ", ".join((*BACKGROUNDS, PAPER))
-        raise InputError(f"expected a background among {among}, got {background!r}; choose one of these")
 
 
 def _choose_artist(drawn: dict[str, int], lot: float) -> str:

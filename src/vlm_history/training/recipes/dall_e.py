@@ -41,7 +41,7 @@ from vlm_history.pretrain.dvae import (
 from vlm_history.text import BytePairTokenizer
 from vlm_history.training.precision import bfloat16
 from vlm_history.training.recipe import Batch, Recipe, Stage
-from vlm_history.training.scenes import Mix, pixels_of, training_scenes, world
+from vlm_history.training.scenes import Mix, pixels_of, tidy_looks, tidy_scenes, world
 from vlm_history.world import drawing
 from vlm_history.world.grammar import LANGUAGES, RELATIONS, Fact, Mention, captions, pair_fact
 from vlm_history.world.scenes import Scene
@@ -240,7 +240,7 @@ class Vocabulary(Stage):
 
     def scenes(self) -> list[Scene]:
         """What the pieces are cut from."""
-        return training_scenes(0, 0, range(self.collected), self.collected, self.mix, drawing.EVERYDAY, drawing.GROUND)
+        return tidy_scenes(0, 0, range(self.collected), self.collected, self.mix)
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A new discrete VAE."""
@@ -248,7 +248,7 @@ class Vocabulary(Stage):
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes."""
-        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY, drawing.GROUND)
+        scenes = tidy_scenes(seed, index, rows, self.batch_size, self.mix)
         return {"pixels": pixels_of(scenes)}
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
@@ -256,7 +256,7 @@ class Vocabulary(Stage):
         a piece."""
         assert isinstance(module, Pieces)
         module.coin(1.0)
-        scenes = drawing.scenes(world(), self.looks, seed=1, split=VALIDATION, background=drawing.GROUND)
+        scenes = tidy_looks(self.looks, 1, VALIDATION)
         pictures, pixels = world().render(scenes), pixels_of(scenes).to(module.axes.device)
         codes = module.model.encode(pictures)
         right = nearest(module.numbers(pixels).flatten(0, 1), module.means)
@@ -329,16 +329,14 @@ class Codebook(Stage):
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes, and the step that they are for."""
-        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY, drawing.GROUND)
+        scenes = tidy_scenes(seed, index, rows, self.batch_size, self.mix)
         return {"pixels": pixels_of(scenes), "steps": torch.full((len(scenes),), index)}
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Of validation scenes: peak signal to noise ratio in decibels, the bits of an average code, and how many codes
         occur."""
         assert isinstance(module, Compress)
-        pictures = world().render(
-            drawing.scenes(world(), self.looks, seed=1, split=VALIDATION, background=drawing.GROUND)
-        )
+        pictures = world().render(tidy_looks(self.looks, 1, VALIDATION))
         codes = module.model.encode(pictures)
         counts = torch.bincount(codes.flatten().cpu(), minlength=module.model.config.codes)
         share = counts[counts > 0] / counts.sum()
@@ -420,14 +418,14 @@ class Stream(Stage):
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes with a text each."""
-        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY, drawing.GROUND)
+        scenes = tidy_scenes(seed, index, rows, self.batch_size, self.mix)
         return {"pixels": pixels_of(scenes), "tokens": read([told(scene, self.dropped) for scene in scenes])}
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Nats of a code of validation scenes, told in each language and not told: what it knows of a picture, and how
         much of that it was told."""
         assert isinstance(module, Write)
-        scenes = drawing.scenes(world(), self.looks, seed=1, split=VALIDATION, background=drawing.GROUND)
+        scenes = tidy_looks(self.looks, 1, VALIDATION)
         device = module.model.transformer.start.weight.device
         codes = module.codes(pixels_of(scenes).to(device))
         texts = {it: [scene.caption(it) for scene in scenes] for it in LANGUAGES} | {"untold": [""] * len(scenes)}
@@ -450,7 +448,7 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Vocabulary(
-            "vocabulary", steps=5000, batch_size=16, learning_rate=2e-3, warmup=100, evaluate_every=1000,
+            "vocabulary", steps=3000, batch_size=16, learning_rate=2e-3, warmup=100, evaluate_every=1000,
             weight_decay=1e-4, betas=(0.9, 0.999), half=True,
         ),
         Stream(

@@ -37,8 +37,7 @@ from vlm_history.training.precision import bfloat16
 from vlm_history.training.recipe import Batch, Recipe, Stage, scene_seeds
 from vlm_history.training.recipes.clip import RECIPE as CLIPS
 from vlm_history.training.recipes.clip import tokenizer
-from vlm_history.training.scenes import Mix, pixels_of, training_scenes, world
-from vlm_history.world import drawing
+from vlm_history.training.scenes import Mix, pixels_of, tidy_looks, tidy_scenes
 from vlm_history.world.grammar import LANGUAGES
 from vlm_history.world.scenes import Scene
 
@@ -101,16 +100,14 @@ class Pictures(Stage):
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes."""
-        scenes = training_scenes(seed, index, rows, self.batch_size, self.mix, drawing.EVERYDAY, drawing.GROUND)
+        scenes = tidy_scenes(seed, index, rows, self.batch_size, self.mix)
         return {"pixels": pixels_of(scenes)}
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Of validation scenes: peak signal to noise ratio in decibels, by the mean of q(z | x), and the nats of KL of
         a picture."""
         assert isinstance(module, Reconstruct)
-        x = normalised(
-            pixels_of(drawing.scenes(world(), self.looks, seed=1, split=VALIDATION, background=drawing.GROUND))
-        )
+        x = normalised(pixels_of(tidy_looks(self.looks, 1, VALIDATION)))
         error, nats = [], []
         for some in x.to(next(module.parameters()).device).split(TOGETHER):
             again, found = module.model(some)
@@ -228,9 +225,7 @@ class Latents(Stage):
 
     def scene(self, number: int) -> Scene:
         """One of the pictures."""
-        (scene,) = training_scenes(
-            0, 0, range(number, number + 1), self.pictures, self.mix, drawing.EVERYDAY, drawing.GROUND
-        )
+        (scene,) = tidy_scenes(0, 0, range(number, number + 1), self.pictures, self.mix)
         return scene
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
@@ -257,7 +252,7 @@ class Latents(Stage):
         model.unet = module.average
         device = now.outputs.weight.device
         lots = torch.Generator().manual_seed(0)
-        scenes = drawing.scenes(world(), self.looks, seed=1, split=VALIDATION, background=drawing.GROUND)
+        scenes = tidy_looks(self.looks, 1, VALIDATION)
         z = torch.cat([model.encode(x.to(device)) for x in normalised(pixels_of(scenes)).split(TOGETHER)])
         epsilon = torch.randn(z.shape, generator=lots).to(device)
         times = torch.randint(model.config.noise.steps, (len(z),), generator=lots).to(device)
@@ -276,7 +271,7 @@ class Latents(Stage):
     def _judged(self, model: StableDiffusion) -> dict[str, float]:
         """Of drawings of validation pairs, how many CLIP gives back to their own sentence."""
         clip = expert("clip", self.reader)
-        pairs = drawing.scenes(world(), self.drawn, seed=2, split=VALIDATION, kind="pair", background=drawing.GROUND)
+        pairs = tidy_looks(self.drawn, 2, VALIDATION, "pair")
         scores = {}
         for language in LANGUAGES:
             said = [scene.caption(language) for scene in pairs]
