@@ -44,6 +44,7 @@ class DALLEConfig:
         length: tokens of a text, the padding included.
         width, depth, heads: of the transformer.
         kernel: rows and columns of the last layer's convolutional attention.
+        guidance: how much a sentence counts, if nothing else is said.
     """
 
     vae: DVAEConfig
@@ -53,6 +54,7 @@ class DALLEConfig:
     depth: int
     heads: int
     kernel: int = 11
+    guidance: float = 1.0
 
     @classmethod
     def published(cls) -> DALLEConfig:
@@ -61,8 +63,8 @@ class DALLEConfig:
 
     @classmethod
     def world(cls, vocabulary: int) -> DALLEConfig:
-        """The size that the world is learned at."""
-        return cls(DVAEConfig.world(), vocabulary, length=20, width=192, depth=6, heads=3, kernel=5)
+        """The size that the world is learned at, and the guidance that was best on validation sentences."""
+        return cls(DVAEConfig.world(), vocabulary, length=20, width=192, depth=6, heads=3, kernel=5, guidance=3.0)
 
 
 def pad(texts: Sequence[Sequence[int]], config: DALLEConfig) -> Int[Tensor, "batch length"]:
@@ -296,7 +298,7 @@ class DALLE(nn.Module):
         *,
         n: int = 1,
         seed: int = 0,
-        guidance: float = 1.0,
+        guidance: float | None = None,
         temperature: float = 1.0,
         top: int | None = None,
         candidates: int | None = None,
@@ -308,7 +310,8 @@ class DALLE(nn.Module):
             prompt: a sentence, or several; of an empty one it draws whatever it has seen.
             n: drawings of each sentence.
             seed: the k-th drawing is the first one with seed + k, whatever else is drawn along with it.
-            guidance: above 1 a drawing keeps to the sentence more, and differs less from others.
+            guidance: above 1 a drawing keeps to the sentence more, and differs less from others; the configuration's if
+                None.
             temperature: below 1 it draws what is likely; 0 takes the likeliest code each time, and no lots.
             top: draw among so many likeliest codes only.
             candidates: draw so many of each sentence, of which the judge chooses n; n if None.
@@ -324,6 +327,7 @@ class DALLE(nn.Module):
         prompts = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt]
         text = self.read(prompts)
         made = n if candidates is None else candidates
+        guidance = self.config.guidance if guidance is None else guidance
         _check(n, seed, made, guidance, temperature, top)
         if judge is not None and not isinstance(judge, CLIP):
             raise InputError(f'expected a CLIP as judge, got a {type(judge).__name__}; vlm_history.load("clip") is one')

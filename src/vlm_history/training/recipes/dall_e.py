@@ -448,7 +448,7 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Vocabulary(
-            "vocabulary", steps=3000, batch_size=16, learning_rate=2e-3, warmup=100, evaluate_every=1000,
+            "vocabulary", steps=3000, batch_size=16, learning_rate=1e-3, warmup=300, evaluate_every=300,
             weight_decay=1e-4, betas=(0.9, 0.999), half=True,
         ),
         Stream(
