@@ -31,7 +31,7 @@ from vlm_history.pretrain.dalle import DALLEConfig, Transformer, attention_patte
 from vlm_history.pretrain.dvae import Decoder, DVAEConfig, Encoder, kl_weight, squeeze, temperature
 from vlm_history.systems import find
 from vlm_history.training.recipes.dall_e import RECIPE
-from vlm_history.training.scenes import training_scenes
+from vlm_history.training.scenes import tidy_looks, tidy_scenes
 from vlm_history.world import drawing
 from vlm_history.world.splits import TRAIN_ARTISTS
 
@@ -83,17 +83,17 @@ plots.values(
     images=card["images"],
     minutes=round(card["seconds"] / 60),
     hardware=card["hardware"],
-    numbers=stages["sketches"]["numbers"],
-    sketches=stages["sketches"]["steps"],
-    first_steps=stages["codebook"]["steps"],
-    first_batch=stages["codebook"]["batch_size"],
+    numbers=stages["vocabulary"]["numbers"],
+    pieces=stages["vocabulary"]["collected"] * places,
+    vocabulary_steps=stages["vocabulary"]["steps"],
+    vocabulary_batch=stages["vocabulary"]["batch_size"],
     steps=stages["stream"]["steps"],
     batch=stages["stream"]["batch_size"],
     dropped=stages["stream"]["dropped"],
 )
 
 # %% name="architecture" tags=["quiet"]
-scene = world.scene("고양이", "사과", relation="left", artist="noto", background="plain", seed=2)
+scene = drawing.tidy(world.scene("고양이", "사과", relation="left", artist="noto", seed=2))
 codes = model.vae.encode(scene.image())
 seen = model.vae.decode(codes)[0]
 pixels = squeeze(torch.from_numpy(scene.image()).permute(2, 0, 1)[None].float() / 255)
@@ -255,7 +255,7 @@ plots.picture(
 )
 
 # %% name="reconstruct"
-looks = drawing.scenes(world, 256, seed=3, split="test")
+looks = tidy_looks(256, seed=3, split="test")
 pictures = world.render(looks)
 codes = model.vae.encode(pictures)
 again = model.vae.decode(codes)
@@ -315,9 +315,7 @@ plots.show(
 )  # fmt: skip
 
 # %% name="change"
-first, second = (
-    world.scene(name, artist="noto", background="plain", seed=seed) for name, seed in (("사과", 1), ("버스", 2))
-)
+first, second = (drawing.tidy(world.scene(name, artist="noto", seed=seed)) for name, seed in (("사과", 1), ("버스", 2)))
 here, there = model.vae.encode([first.image(), second.image()])
 changed = here.clone()
 changed[side // 2, side // 2] = there[side // 2, side // 2]
@@ -373,7 +371,7 @@ plots.show(
 )  # fmt: skip
 
 # %% name="surprise"
-asked = drawing.scenes(world, 128, seed=4, split="test", kind="pair")
+asked = tidy_looks(128, seed=4, split="test", kind="pair")
 with torch.no_grad():
     written = model.vae.encode(world.render(asked)).flatten(1)
     nats = {}
@@ -594,10 +592,10 @@ KNOWN = 3_000
 last = [  # the last scenes that it learned from
     scene
     for index in range(stage.steps - -(-KNOWN // stage.batch_size), stage.steps)
-    for scene in training_scenes(seed, index, range(stage.batch_size), stage.batch_size, stage.mix, drawing.EVERYDAY)
+    for scene in tidy_scenes(seed, index, range(stage.batch_size), stage.batch_size, stage.mix)
 ]
 mine_all = [some[0] for some in candidates[:40]]
-real = list(world.render(drawing.scenes(world, 40, seed=7, split="test", kind="pair")))
+real = list(world.render(tidy_looks(40, seed=7, split="test", kind="pair")))
 near = {name: copying.nearest(some, judge.find(some), last) for name, some in (("drawn", mine_all), ("real", real))}
 medians = {
     f"{name}_{part}": float(np.median(apart or [np.nan]))

@@ -64,7 +64,7 @@ class DALLEConfig:
     @classmethod
     def world(cls, vocabulary: int) -> DALLEConfig:
         """The size that the world is learned at, and the guidance that was best on validation sentences."""
-        return cls(DVAEConfig.world(), vocabulary, length=20, width=192, depth=6, heads=3, kernel=5, guidance=3.0)
+        return cls(DVAEConfig.world(), vocabulary, length=20, width=192, depth=6, heads=3, kernel=5, guidance=2.0)
 
 
 def pad(texts: Sequence[Sequence[int]], config: DALLEConfig) -> Int[Tensor, "batch length"]:
