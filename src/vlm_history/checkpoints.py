@@ -82,11 +82,11 @@ def _parts(weights: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     return parts
 
 
-def _stored(weights: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
+def _stored(weights: Mapping[str, Tensor], bits: int, exact: str | None = None) -> dict[str, Tensor]:
     """Tensors as they are stored.
 
     In 8 bits a row of a matrix is whole numbers from -127 to 127 and their scale, the row's largest weight over 127;
-    vectors, which are few, are in half precision, as everything is in 16 bits.
+    vectors, which are few, are in half precision, as everything is in 16 bits. What begins with `exact` stays as it is.
 
     Raises:
         InputError: another number of bits than 8, 16 or 32.
@@ -95,7 +95,9 @@ def _stored(weights: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
         raise InputError(f"expected weights of 8, 16 or 32 bits, got {bits}")
     stored = {}
     for name, tensor in weights.items():
-        if bits == 8 and tensor.is_floating_point() and tensor.ndim > 1:
+        if exact is not None and name.startswith(exact):
+            stored[name] = tensor
+        elif bits == 8 and tensor.is_floating_point() and tensor.ndim > 1:
             rows = tensor.float().flatten(1)
             scale = rows.abs().amax(1).clamp_min(1e-12) / 127
             stored[name] = (rows / scale[:, None]).round().to(torch.int8).view_as(tensor)
@@ -140,6 +142,7 @@ def save(
     card: dict[str, Any] | None = None,
     bits: int = 32,
     shared: Mapping[str, Path] | None = None,
+    exact: str | None = None,
 ) -> Path:
     """Write a system, beside its place first, so that a half-written one is never seen.
 
@@ -150,6 +153,7 @@ def save(
         bits: of a stored weight: 32, 16 or 8, see `_stored`. Models compute in single precision all the same.
         shared: names and folders of systems of which this one has parts. Tensors that are there, under the same name
             and with the same values, are not stored again.
+        exact: tensors whose names begin so are stored as they are, whatever `bits`.
     """
     directory = Path(directory)
     beside = directory.with_name(directory.name + ".part")
@@ -163,7 +167,7 @@ def save(
         if same:
             taken[name] = {"sha256": _digest(theirs, same), "tensors": same}
             weights = {k: v for k, v in weights.items() if k not in same}
-    for number, part in enumerate(_parts(_stored(weights, bits)), start=1):
+    for number, part in enumerate(_parts(_stored(weights, bits, exact)), start=1):
         save_file(part, beside / ("model.safetensors" if number == 1 else f"model-{number}.safetensors"))
     if taken:
         (beside / "shared.json").write_text(json.dumps(taken, indent=1) + "\n", encoding="utf-8")
