@@ -55,7 +55,7 @@ def test_tidy_scenes_say_the_same() -> None:
             assert (thing.size, thing.angle) == (drawing.SIZE, 0)
             assert all(low <= place <= high and (place - low) % drawing.STEP == 0 for place in (thing.x, thing.y))
         if len(tidy.things) == 2:
-            first, second = (Sighting(thing.concept.hexcode, float(thing.x), float(thing.y), 1.0) for thing in tidy.things)
+            first, second = (Sighting(it.concept.hexcode, float(it.x), float(it.y), 1.0) for it in tidy.things)
             assert related(first, second) == scene.relation
             across, down = abs(first.x - second.x), abs(first.y - second.y)
             assert max(across, down) >= drawing.SIZE and across != down  # none lies on another

@@ -437,8 +437,8 @@ class Stream(Stage):
         return scores
 
     def save(self, module: nn.Module, directory: Path) -> None:
-        """Write the DALL-E. Many codes mean nearly empty paper, and which of them the encoder chooses hangs on little: it
-        is kept as it was when the transformer learned from it."""
+        """Write the DALL-E. Many codes mean nearly empty paper, and which of them the encoder chooses hangs on little:
+        it is kept as it was when the transformer learned from it."""
         assert isinstance(module, Write)
         checkpoints.save(module.model, directory, bits=8, exact="vae.encoder.")
 
