@@ -80,3 +80,12 @@ def test_eight_bits_are_within_half_a_step_and_stay_what_they_are(tmp_path: Path
     assert not checkpoints._read(tmp_path / "again")  # nothing is its own: what was read from 8 bits is theirs exactly
     with pytest.raises(InputError, match="8, 16 or 32"):
         checkpoints.save(captioner, tmp_path / "four", bits=4)
+
+
+def test_what_must_be_exact_is_not_rounded(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    captioner = Captioner(Config(width=40))
+    checkpoints.save(captioner, tmp_path / "captioner", bits=8, exact="words.w")
+    again = checkpoints.load(Captioner, tmp_path / "captioner")
+    assert torch.equal(again.words.weight, captioner.words.weight)
+    assert not torch.equal(again.words.bias, captioner.words.bias)

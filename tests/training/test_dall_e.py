@@ -88,7 +88,7 @@ def test_the_vocabulary_reads_no_held_out_pair_and_says_everything(monkeypatch: 
 
 
 def test_pictures_are_told_in_one_language_and_some_not_at_all() -> None:
-    scenes = tidy_scenes(0, 0, range(400), 400, RECIPE.stages[1].mix)  # type: ignore[attr-defined]  # a stage of its own
+    scenes = tidy_scenes(0, 0, range(400), 400, stages(RECIPE)[1].mix)
     assert {thing.concept.hexcode for scene in scenes for thing in scene.things} <= set(drawing.EVERYDAY)
     assert {scene.artist for scene in scenes} == set(TRAIN_ARTISTS) and {scene.kind for scene in scenes} == {
         "one",

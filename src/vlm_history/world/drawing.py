@@ -12,9 +12,9 @@ from dataclasses import replace
 from random import Random
 
 from vlm_history.errors import InputError
-from vlm_history.world.compose import SIDE
+from vlm_history.world.compose import SIDE, Background
 from vlm_history.world.concepts import Concept, concepts
-from vlm_history.world.scenes import WHITE, Scene, World
+from vlm_history.world.scenes import Scene, World
 
 EVERYDAY: dict[str, str] = {
     # animals
@@ -50,6 +50,8 @@ EVERYDAY: dict[str, str] = {
 
 SIZE, STEP = 24, 4
 """Width of a tidy thing, and how far apart its places are, in pixels: see `tidy`."""
+PAPER = Background("plain", 0, (255, 255, 255), (255, 255, 255))
+"""What tidy things lie on."""
 KINDS = ("one", "pair")
 """The kinds of scenes that are drawn: one thing, and two with a relation."""
 
@@ -108,4 +110,4 @@ def tidy(scene: Scene) -> Scene:
         while abs(after[across] - before[across]) >= after[along] - before[along]:
             after[across] += STEP if after[across] < before[across] else -STEP
     things = (replace(thing, x=x, y=y, size=SIZE, angle=0) for thing, (x, y) in zip(scene.things, places, strict=True))
-    return replace(scene, things=tuple(things), background=WHITE)
+    return replace(scene, things=tuple(things), background=PAPER)

@@ -46,9 +46,6 @@ from vlm_history.world.questions import Question, dialogue, questions
 
 KINDS = ("one", "size", "pair", "count", "many")
 BACKGROUNDS = ("plain", "gradient", "striped", "noise", "photo")
-PAPER = "paper"
-WHITE = Background("plain", 0, (255, 255, 255), (255, 255, 255))
-"""White paper, on which no lot falls: one asks for it."""
 
 # Widths in pixels. The ranges of small and big do not touch, and unmarked sizes lie where neither is said.
 _SIZES = {"one": (26, 46), "pair": (21, 28), "count": (15, 22), "many": (18, 23)}
@@ -288,8 +285,7 @@ class World:
             relation: of the first to the second: left, right, above or below.
             number: how many of it, if one concept is named.
             artist: one of `artists`; the first if None.
-            background: one of plain, gradient, striped, noise, photo, paper; if None, the seed chooses among all but
-                paper.
+            background: one of plain, gradient, striped, noise, photo; the seed chooses if None.
             seed: decides what is not said: position, size, turn, colours.
 
         Raises:
@@ -305,9 +301,10 @@ class World:
             raise InputError(f"expected a relation among {', '.join(RELATIONS)}, got {relation!r}; choose one of these")
         if not 1 <= number <= 4 or (number > 1 and len(names) > 1):
             raise InputError(f"expected a number from 1 to 4, for one name, got {number} for {len(names)} names")
-        if background not in (None, *BACKGROUNDS, PAPER):
-            among = ", ".join((*BACKGROUNDS, PAPER))
-            raise InputError(f"expected a background among {among}, got {background!r}; choose one of these")
+        if background is not None and background not in BACKGROUNDS:
+            raise InputError(
+                f"expected a background among {', '.join(BACKGROUNDS)}, got {background!r}; choose one of these"
+            )
         artist = artist or self.artists[0]
         chosen = [self.concept(name) for name in names]
         missing = [c.en for c in chosen if c not in self.drawn_by(artist)]
@@ -355,8 +352,6 @@ class World:
         return Scene(kind, things, relation, behind, artist, seed, split, self)
 
     def _background(self, kind: str, draw: _Draw) -> Background:
-        if kind == PAPER:
-            return WHITE
         patterns = len(self._photos) if kind == "photo" else len(PATTERNS[kind])
         pattern = int(draw() * patterns)
         light = 30 + int(draw() * 206)  # a muted colour: one lightness, each channel a little off it

@@ -1,6 +1,8 @@
 """Stable Diffusion: first an autoencoder, then, in its latents, the way from noise to what a sentence says.
 
-Both stages see the hundred everyday things of `world.drawing`, alone and in pairs. The paper's autoencoder is also held
+Both stages see the hundred everyday things of `world.drawing`, alone and in pairs, tidy.
+
+The paper's autoencoder is also held
 to the features of a classifier and to an adversary, which keep the texture of photographs crisp; a drawing is flat
 colour and edges, which an absolute difference keeps by itself, and either of them would cost as much as the autoencoder
 once more. The KL term is slight, as there (section 3.1), and latents are then brought to mean 0 and deviation 1.
