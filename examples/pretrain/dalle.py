@@ -284,8 +284,10 @@ plots.show(
 )  # fmt: skip
 
 # %% name="codebook"
-common = [code for code, _ in often.most_common(10)]
 patch = config.vae.image_size // side
+cells = pictures.reshape(len(looks), side, patch, side, patch, 3)
+inked = cells.min((2, 4, 5)) < 200  # where there is more than paper
+common = [code for code, _ in Counter(codes[torch.from_numpy(inked)].tolist()).most_common(10)]
 rows = [[Panel(model.vae.decode(torch.full((1, 3, 3), code))[0]) for code in common]]
 padded = np.pad(pictures, ((0, 0), (patch, patch), (patch, patch), (0, 0)), mode="edge")
 for turn in range(3):
@@ -303,14 +305,16 @@ plots.show(
         era="pretrain", label_width=0.68,
     ),
     alt=say(
-        ko="가장 자주 나오는 코드 열 개. 위는 그 코드만 아홉 개 늘어놓아 그린 것, 아래는 그 코드가 나온 장면의 조각",
-        en="The ten most frequent codes: above, nine of the same code drawn; below, pieces of scenes where it occurs",
+        ko="종이만 있지 않은 곳에 가장 자주 나오는 코드 열 개. 위는 그 코드만 아홉 개 늘어놓아 그린 것, 아래는 그 코드가 "
+        "나온 장면의 조각",
+        en="The ten codes most frequent where there is more than paper: above, nine of the same code drawn; below, "
+        "pieces of scenes where it occurs",
     ),
     caption=say(
-        ko=f"장면 {len(looks)}개에서 가장 자주 나온 코드입니다. 조각은 코드의 자리(가운데 {patch}×{patch}화소)와 그 "
-        "둘레입니다.",
-        en=f"The most frequent codes of {len(looks)} scenes. Pieces show a code's own {patch}×{patch} pixels, in the "
-        "middle, and what is around them.",
+        ko=f"장면 {len(looks)}개에서 종이만 있지 않은 곳에 가장 자주 나온 코드입니다. 조각은 코드의 자리(가운데 "
+        f"{patch}×{patch}화소)와 그 둘레입니다.",
+        en=f"The codes most frequent in {len(looks)} scenes where there is more than paper. Pieces show a code's own "
+        f"{patch}×{patch} pixels, in the middle, and what is around them.",
     ),
 )  # fmt: skip
 
