@@ -305,8 +305,8 @@ plots.show(
         era="pretrain", label_width=0.68,
     ),
     alt=say(
-        ko="종이만 있지 않은 곳에 가장 자주 나오는 코드 열 개. 위는 그 코드만 아홉 개 늘어놓아 그린 것, 아래는 그 코드가 "
-        "나온 장면의 조각",
+        ko="종이만 있지 않은 곳에 가장 자주 나오는 코드 열 개. 위는 그 코드만 아홉 개 늘어놓아 그린 것, 아래는 그 "
+        "코드가 나온 장면의 조각",
         en="The ten codes most frequent where there is more than paper: above, nine of the same code drawn; below, "
         "pieces of scenes where it occurs",
     ),
