@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -16,14 +17,24 @@ from vlm_history.training import recipes
 from vlm_history.training.loop import train
 from vlm_history.training.recipes.clip import RECIPE as CLIPS
 from vlm_history.training.recipes.clip import tokenizer
-from vlm_history.training.recipes.stable_diffusion import Denoise, Latents, Pictures, Reconstruct, read, told
-from vlm_history.training.scenes import world
+from vlm_history.training.recipes.stable_diffusion import (
+    Denoise,
+    Latents,
+    Pictures,
+    Reconstruct,
+    normalised,
+    read,
+    told,
+    windowed,
+)
+from vlm_history.training.scenes import pixels_of, world
 from vlm_history.world import drawing
 from vlm_history.world.grammar import LANGUAGES
 
 QUICK = recipes.get("stable-diffusion", quick=True)
-PICTURES, LATENTS = QUICK.stages
-assert isinstance(PICTURES, Pictures) and isinstance(LATENTS, Latents)
+WINDOWS, PICTURES, LATENTS = QUICK.stages
+assert isinstance(WINDOWS, Pictures) and isinstance(PICTURES, Pictures) and isinstance(LATENTS, Latents)
+WINDOWS = replace(WINDOWS, steps=6, batch_size=4, warmup=1, evaluate_every=3, looks=4, collected=16)
 PICTURES = replace(PICTURES, steps=6, batch_size=4, warmup=1, evaluate_every=3, looks=4)
 LATENTS = replace(LATENTS, steps=8, batch_size=8, warmup=1, evaluate_every=4, looks=4, pictures=16, reader="")
 
@@ -86,7 +97,7 @@ def test_only_the_unet_learns_and_its_average_follows(small: None) -> None:
 
 
 def test_half_precision_changes_little(small: None) -> None:
-    for stage in (PICTURES, LATENTS):
+    for stage in (WINDOWS, PICTURES, LATENTS):
         torch.manual_seed(0)
         check_half(stage.build(None), stage.batch(0, 0, range(4)))
 
@@ -107,11 +118,58 @@ def test_the_loss_of_the_autoencoder(small: None) -> None:
     torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_window_shows_a_thing_and_lies_where_pieces_meet() -> None:
+    for scene in drawing.scenes(world(), 60, seed=3, split="train"):
+        scene = drawing.tidy(scene)
+        (pixels,) = pixels_of([scene])
+        place = torch.arange(64 * 64).view(1, 64, 64)
+        assert torch.equal(pixels, windowed(pixels, scene, 64, Random(0)))
+        for seed in range(8):
+            window = windowed(pixels, scene, 32, Random(seed))
+            first = int(windowed(place, scene, 32, Random(seed))[0, 0, 0])
+            rows, columns = divmod(first, 64)
+            assert rows % 8 == columns % 8 == 0
+            assert torch.equal(window, pixels[:, rows : rows + 32, columns : columns + 32])
+            # half of a thing's width at least, in both directions
+            assert any(
+                min(t.x + 12, columns + 32) - max(t.x - 12, columns) >= 12
+                and min(t.y + 12, rows + 32) - max(t.y - 12, rows) >= 12
+                for t in scene.things
+            )
+
+
+def test_an_anchored_latent_tells_its_piece_in_principal_components(small: None) -> None:
+    torch.manual_seed(0)
+    module = WINDOWS.build(None)
+    assert isinstance(module, Reconstruct)
+    batch = WINDOWS.batch(0, 0, range(4))
+    assert batch["pixels"].shape == (4, 3, 32, 32)
+    torch.manual_seed(1)
+    total, _ = module(**batch)
+    everything = normalised(pixels_of(WINDOWS.scenes()))
+    numbers = module.numbers(everything)
+    assert numbers.shape == (16, 8, 8, 8)
+    flat = numbers.transpose(0, 1).flatten(1).double()
+    torch.testing.assert_close(torch.cov(flat, correction=0), torch.eye(8, dtype=torch.float64), atol=1e-3, rtol=0)
+    # the piece that a place shows, as no other axes tell it better
+    piece = everything[3, :, 40:48, 16:24].flatten()
+    torch.testing.assert_close(numbers[3, :, 5, 2], (piece - module.origin) @ module.axes)
+    # to be off by them counts as the recipe says
+    torch.manual_seed(1)
+    free = Reconstruct(module.model, WINDOWS.kl)(**batch)[0]
+    found = module.model.encode(normalised(batch["pixels"])).mean
+    off = (found - module.numbers(normalised(batch["pixels"]))).square().mean()
+    torch.testing.assert_close(total - free, WINDOWS.anchor * 4 * off, rtol=1e-3, atol=1e-4)
+    # from the windows the next stage goes on
+    later = PICTURES.build(module)
+    assert isinstance(later, Reconstruct) and later.model is module.model and not later.anchor
+
+
 def test_learns_and_is_written(tmp_path: Path, small: None) -> None:
-    train(replace(QUICK, stages=(PICTURES, LATENTS)), tmp_path / "out", workers=0, progress_bar=False)
+    train(replace(QUICK, stages=(WINDOWS, PICTURES, LATENTS)), tmp_path / "out", workers=0, progress_bar=False)
     looks = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))["history"]
     assert {"psnr", "nats"} <= looks[0].keys() and {"loss_ko", "loss_en", "loss_untold"} <= looks[-1].keys()
-    for name in ("pictures", "latents"):
+    for name in ("windows", "pictures", "latents"):
         losses = [look["loss"] for look in looks if look["stage"] == name]
         assert losses[-1] < losses[0], name
     model = load_from(find("stable-diffusion"), tmp_path / "out")

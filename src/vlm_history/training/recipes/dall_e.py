@@ -39,6 +39,7 @@ from vlm_history.pretrain.dvae import (
     temperature,
 )
 from vlm_history.text import BytePairTokenizer
+from vlm_history.training.pieces import cut, principal_axes
 from vlm_history.training.precision import bfloat16
 from vlm_history.training.recipe import Batch, Recipe, Stage
 from vlm_history.training.scenes import Mix, pixels_of, tidy_looks, tidy_scenes, world
@@ -107,7 +108,7 @@ class Pieces(nn.Module):
 
     def cut(self, pixels: Tensor) -> Tensor:
         """Bytes (B, 3, height, width) -> pieces (B, places, 3 x side x side), from 0 to 1."""
-        return F.unfold(pixels.float() / 255, self.side, stride=self.side).transpose(1, 2)
+        return cut(pixels.float() / 255, self.side)
 
     @torch.no_grad()
     def collect(self) -> None:
@@ -119,8 +120,8 @@ class Pieces(nn.Module):
         empty = pieces.amax(1) == pieces.amin(1)
         self.origin.copy_(pieces.mean(0))
         pieces -= self.origin
-        values, vectors = torch.linalg.eigh(pieces.T @ pieces / len(pieces))  # from the least to the largest
-        self.axes.copy_(vectors.flip(1)[:, : self.axes.shape[1]] * values[-1] ** -0.5)
+        axes, deviations = principal_axes(pieces, self.axes.shape[1])
+        self.axes.copy_(axes / deviations[0])
         points = pieces @ self.axes
         # one that is empty stands for all, or most means would be it
         self.means.copy_(k_means(torch.cat([points[~empty], points[empty][:1]]), len(self.means)))

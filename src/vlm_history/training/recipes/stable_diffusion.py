@@ -1,13 +1,17 @@
 """Stable Diffusion: first an autoencoder, then, in its latents, the way from noise to what a sentence says.
 
-Both stages see the hundred everyday things of `world.drawing`, alone and in pairs, tidy.
+All stages see the hundred everyday things of `world.drawing`, alone and in pairs, tidy.
+
+The autoencoder has two stages. It begins with windows of a quarter of a picture, in which there is always a thing, and
+ends with whole pictures, of which most is paper. At first its latents are also held near the principal components of
+the pieces that they stand for, so that it need not find out by itself what a grid of numbers is good for.
 
 The paper's autoencoder is also held
 to the features of a classifier and to an adversary, which keep the texture of photographs crisp; a drawing is flat
 colour and edges, which an absolute difference keeps by itself, and either of them would cost as much as the autoencoder
 once more. The KL term is slight, as there (section 3.1), and latents are then brought to mean 0 and deviation 1.
 
-The second stage trains the U-Net alone. Its pictures are encoded once, before it begins, since to draw and to encode a
+The last stage trains the U-Net alone. Its pictures are encoded once, before it begins, since to draw and to encode a
 picture again and again takes half as long as to learn from it; sentences are chosen anew each time, in Korean or in
 English by lot, and one in ten is left out, so that a drawing can be guided (Ho and Salimans, arXiv 2207.12598). CLIP's
 text tower reads them, as it was trained. What is kept is a moving average of the weights (DDPM, arXiv 2006.11239,
@@ -18,6 +22,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +30,8 @@ from random import Random
 
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -35,6 +42,7 @@ from vlm_history.pretrain.clip_towers import TextConfig
 from vlm_history.pretrain.stable_diffusion import StableDiffusion, StableDiffusionConfig
 from vlm_history.systems import find
 from vlm_history.training.experts import expert
+from vlm_history.training.pieces import cut, principal_axes
 from vlm_history.training.precision import bfloat16
 from vlm_history.training.recipe import Batch, Recipe, Stage, scene_seeds
 from vlm_history.training.recipes.clip import RECIPE as CLIPS
@@ -59,51 +67,114 @@ class Reconstruct(nn.Module):
     Args:
         model: the autoencoder.
         kl: weight of a nat of KL beside a value of a pixel, from -1 to 1, that is off by 1.
+        anchor: how much it counts by how much the means of latents, squared, are off the numbers of their pieces: see
+            `collect`. 0: not at all.
+        scenes: what pieces are cut from, when they are first asked for.
         half: whether the network computes in bfloat16, see `precision`; chance and the loss stay in float32.
     """
 
-    def __init__(self, model: Autoencoder, kl: float, half: bool = False) -> None:
+    origin: Tensor
+    axes: Tensor
+
+    def __init__(
+        self, model: Autoencoder, kl: float, anchor: float = 0.0, scenes: Callable[[], list[Scene]] | None = None,
+        half: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.model, self.kl, self.in_half = model, kl, half
+        self.model, self.kl, self.anchor, self.scenes, self.in_half = model, kl, anchor, scenes, half
+        values = 3 * model.config.factor**2
+        self.register_buffer("origin", torch.zeros(values))
+        self.register_buffer("axes", torch.zeros(values, model.config.channels))
+
+    @torch.no_grad()
+    def collect(self) -> None:
+        """Find the axes by which a piece is told in as many numbers as a latent has channels, each of deviation 1,
+        unless they are known."""
+        if self.axes.any():
+            return
+        assert self.scenes is not None
+        pixels = normalised(pixels_of(self.scenes()).to(self.axes.device))
+        pieces = cut(pixels, self.model.config.factor).flatten(0, 1)
+        self.origin.copy_(pieces.mean(0))
+        axes, deviations = principal_axes(pieces - self.origin, self.axes.shape[1])
+        self.axes.copy_(axes / deviations)
+
+    def numbers(self, x: Tensor) -> Tensor:
+        """Normalised pixels -> the numbers of their pieces, as a grid of latents is."""
+        side = self.model.config.factor
+        numbers = (cut(x, side) - self.origin) @ self.axes
+        return numbers.mT.unflatten(2, (x.shape[2] // side, x.shape[3] // side))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Summed loss, a mean over the values of each picture, and its weight.
 
         Args:
-            pixels: (B, 3, 64, 64) bytes.
+            pixels: (B, 3, height, width) bytes.
         """
         x = normalised(pixels)
         with bfloat16(x.device, self.in_half):
             found = self.model.encode(x)
             found = Gaussian(found.mean.float(), found.log_variance.float())
             again = self.model.decode(found.sample(torch.randn_like(found.mean)))
-        each = (again.float() - x).abs().flatten(1).sum(1) + self.kl * found.divergence()
-        return each.sum() / x[0].numel(), torch.tensor(float(len(x)), device=x.device)
+        each = (again.float() - x).abs().flatten(1).mean(1) + self.kl * found.divergence() / x[0].numel()
+        if self.anchor:
+            self.collect()
+            each = each + self.anchor * (found.mean - self.numbers(x)).square().flatten(1).mean(1)
+        return each.sum(), torch.tensor(float(len(x)), device=x.device)
+
+
+def windowed(pixels: Tensor, scene: Scene, side: int, lots: Random) -> Tensor:
+    """A window of a picture (3, height, width) that shows one of the scene's things, or most of it: (3, side, side).
+
+    Its corners are where pieces of the picture meet, so that it looks to a latent as the whole picture would.
+    """
+    factor, thing = AutoencoderConfig.world().factor, lots.choice(scene.things)
+    rows, columns = (
+        min(max(factor * (round((centre - side / 2) / factor) + lots.choice((-1, 0, 0, 1))), 0), size - side)
+        for centre, size in ((thing.y, pixels.shape[1]), (thing.x, pixels.shape[2]))
+    )
+    return pixels[:, rows : rows + side, columns : columns + side]
 
 
 @dataclass(frozen=True)
 class Pictures(Stage):
-    """The first stage.
+    """The first two stages: windows of pictures, and pictures as a whole.
 
     Attributes:
         mix: kinds of scenes and their shares.
-        kl, half: see `Reconstruct`.
+        kl, anchor, half: see `Reconstruct`.
+        window: pixels of the windows that are looked at, in rows and in columns; None: whole pictures.
+        collected: pictures that pieces are cut from.
         looks: validation scenes.
     """
 
     mix: Mix = (("one", 0.5), ("pair", 0.5))
     kl: float = 1e-3
+    anchor: float = 0.0
+    window: int | None = None
+    collected: int = 2048
     half: bool = False
     looks: int = 256
 
+    def scenes(self) -> list[Scene]:
+        """What the pieces are cut from."""
+        return tidy_scenes(0, 0, range(self.collected), self.collected, self.mix)
+
     def build(self, earlier: nn.Module | None) -> nn.Module:
-        """A new autoencoder."""
-        return Reconstruct(Autoencoder(AutoencoderConfig.world()), self.kl, self.half)
+        """The autoencoder of the stage before; a new one, if there was none."""
+        model = earlier.model if isinstance(earlier, Reconstruct) else Autoencoder(AutoencoderConfig.world())
+        return Reconstruct(model, self.kl, self.anchor, self.scenes, self.half)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
         """Training scenes."""
         scenes = tidy_scenes(seed, index, rows, self.batch_size, self.mix)
-        return {"pixels": pixels_of(scenes)}
+        pixels = pixels_of(scenes)
+        if self.window is not None:
+            pairs = zip(pixels, scenes, strict=True)
+            pixels = torch.stack(
+                [windowed(one, scene, self.window, Random(f"window/{scene.seed}")) for one, scene in pairs]
+            )
+        return {"pixels": pixels}
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Of validation scenes: peak signal to noise ratio in decibels, by the mean of q(z | x), and the nats of KL of
@@ -167,12 +238,16 @@ class Denoise(nn.Module):
     def encode(self, device: torch.device) -> Tensor:
         """The latents of all pictures, encoded when they are first asked for: by then the weights are there."""
         if self.latents is None:
-            numbers = torch.arange(self.pictures.pictures).split(TOGETHER)
-            encoded = []
-            for some in tqdm(numbers, desc="encoding", unit=" images", unit_scale=TOGETHER):
-                pixels = pixels_of([self.pictures.scene(number) for number in some.tolist()])
-                encoded.append(self.model.encode(normalised(pixels).to(device)).half())
-            self.latents = torch.cat(encoded)
+            number = self.pictures.pictures
+            processes = PartialState()
+            # each process encodes its share; all get as many, the last one some twice, so that they can be gathered
+            with processes.split_between_processes(list(range(number)), apply_padding=True) as share:
+                encoded = []
+                bar = {"desc": "encoding", "unit": " images", "unit_scale": TOGETHER * processes.num_processes}
+                for some in tqdm(torch.tensor(share).split(TOGETHER), disable=not processes.is_main_process, **bar):
+                    pixels = pixels_of([self.pictures.scene(one) for one in some.tolist()])
+                    encoded.append(self.model.encode(normalised(pixels).to(device)).half())
+            self.latents = gather(torch.cat(encoded))[:number]
         return self.latents
 
     @torch.no_grad()
@@ -216,8 +291,8 @@ class Latents(Stage):
         drawn: how many of them are drawn, in each language.
     """
 
-    mix: Mix = (("one", 0.4), ("pair", 0.6))
-    pictures: int = 65_536
+    mix: Mix = (("one", 0.3), ("pair", 0.7))
+    pictures: int = 49_152
     reader: str = ""
     dropped: float = 0.1
     decay: float = 0.9995
@@ -297,11 +372,15 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Pictures(
-            "pictures", steps=2000, batch_size=32, learning_rate=2e-3, warmup=100, evaluate_every=250,
+            "windows", steps=3000, batch_size=16, learning_rate=2e-3, warmup=100, evaluate_every=500,
+            weight_decay=1e-4, betas=(0.9, 0.99), anchor=0.1, window=32,
+        ),
+        Pictures(
+            "pictures", steps=500, batch_size=8, learning_rate=1e-3, warmup=50, evaluate_every=250,
             weight_decay=1e-4, betas=(0.9, 0.99),
         ),
         Latents(
-            "latents", steps=9000, batch_size=64, learning_rate=1e-3, warmup=300, evaluate_every=750,
+            "latents", steps=12000, batch_size=32, learning_rate=1e-3, warmup=300, evaluate_every=1500,
             weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash,
         ),
     ),
@@ -313,7 +392,11 @@ QUICK = Recipe(
     seed=0,
     stages=(
         Pictures(
-            "pictures", steps=80, batch_size=16, learning_rate=2e-3, warmup=10, evaluate_every=20,
+            "windows", steps=160, batch_size=16, learning_rate=2e-3, warmup=10, evaluate_every=40,
+            weight_decay=1e-4, betas=(0.9, 0.99), anchor=0.1, window=32, collected=512, looks=32,
+        ),
+        Pictures(
+            "pictures", steps=40, batch_size=8, learning_rate=1e-3, warmup=10, evaluate_every=20,
             weight_decay=1e-4, betas=(0.9, 0.99), looks=32,
         ),
         Latents(

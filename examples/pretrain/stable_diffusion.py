@@ -40,6 +40,7 @@ from vlm_history.pretrain.unet import UNet, UNetConfig
 from vlm_history.systems import find
 from vlm_history.text import BytePairTokenizer
 from vlm_history.training.recipes.stable_diffusion import RECIPE
+from vlm_history.training.scenes import tidy_looks
 from vlm_history.world import drawing as everyday
 from vlm_history.world.splits import SPLITS
 
@@ -73,7 +74,7 @@ print(f"text encoder {count(model.text):>10,}")
 card = json.loads((find("stable-diffusion").weights / "card.json").read_text(encoding="utf-8"))
 coder, channels = model.config.autoencoder, model.config.autoencoder.channels
 pixels, side = coder.image_size, coder.image_size // coder.factor
-first, second = RECIPE.stages
+*coders, second = RECIPE.stages
 plots.values(
     total=count(model),
     autoencoder=count(model.autoencoder),
@@ -90,7 +91,7 @@ plots.values(
     guidance=model.config.guidance,
     things=len(everyday.drawable()),
     artists=len(SPLITS["train"][1]),
-    looked=first.steps * first.batch_size,
+    looked=sum(stage.steps * stage.batch_size for stage in coders),
     pictures=second.pictures,
     seen=second.steps * second.batch_size,
     dropped=second.dropped,
@@ -174,7 +175,7 @@ plots.show(
 
 # %% name="loss-by-time"
 n_losses = 64
-scenes = everyday.scenes(world, n_losses, seed=3, split="test")
+scenes = tidy_looks(n_losses, seed=3, split="test")
 encoded = torch.cat([model.encode(some) for some in np.split(world.render(scenes), 4)])
 lots = torch.Generator().manual_seed(1)
 its_chance = torch.randn(encoded.shape, generator=lots)
@@ -366,7 +367,7 @@ share, low, high = metrics.share(right) if len(right) > 1 else (0.0, 0.0, 1.0)
 plots.values(share=share, low=low, high=high, n=len(right), drawn=len(pairs))
 
 # %% name="keeps"
-shown = everyday.scenes(world, 6, seed=2, split="test")
+shown = tidy_looks(6, seed=2, split="test")
 pictures = world.render(shown)
 again = model.decode(model.encode(pictures))
 
@@ -392,7 +393,7 @@ def psnr(pictures):
 known = everyday.scenes(world, 64, seed=7, split="test")
 others = [world.sample(number, "test", "one") for number in range(120)]
 chosen = {
-    "tidy": [everyday.tidy(one) for one in known],
+    "tidy": tidy_looks(64, seed=7, split="test"),
     "scenes": known,
     "others": [everyday.tidy(one) for one in others if one.things[0].concept not in everyday.drawable()],
 }
@@ -461,7 +462,9 @@ for scale, drawn_at in by_scale.items():
 artists = SPLITS["train"][1]
 same = [
     world.render([
-        world.scene(*(t.concept.ko for t in each.things), relation=each.relation, artist=artist, seed=100 + k)
+        everyday.tidy(
+            world.scene(*(t.concept.ko for t in each.things), relation=each.relation, artist=artist, seed=100 + k)
+        )
         for k, artist in enumerate(artists)
     ])
     for each in asked_for
@@ -691,7 +694,7 @@ asked_pairs, copies = zip(*both, strict=True)
 things = {thing.concept.hexcode for each in asked_pairs for thing in each.things}
 learned = [second.scene(number) for number in range(second.pictures)]
 learned = [one for one in learned if any(thing.concept.hexcode in things for thing in one.things)]
-looked_through = [*copies, *world.render(asked_pairs)]
+looked_through = [*copies, *world.render([everyday.tidy(each) for each in asked_pairs])]
 found = judge.find(looked_through)
 nearest = copying.nearest(looked_through, found, learned)
 apart = {
