@@ -24,6 +24,7 @@ from vlm_history.plots import Bar, Card, say
 from vlm_history.pretrain.gpt1 import END, GPT1
 from vlm_history.pretrain.linear_probe import linear_probe
 from vlm_history.systems import find
+from vlm_history.world import drawing
 from vlm_history.world.concepts import CATEGORIES
 from vlm_history.world.grammar import LANGUAGES, NUMBERS, WHERE, YES_NO
 from vlm_history.world.splits import TRAIN_ARTISTS, label_split
@@ -120,8 +121,12 @@ plots.show(
 def last_states(model, texts):
     """What a GPT knows after the last token of each text: vectors."""
     words = model.tokenizer
-    ids = [torch.tensor([[words.id(END), *words.encode(text)]]) for text in texts]
-    return torch.cat([model.hidden(each)[:, -1] for each in ids])
+    ids = [[words.id(END), *words.encode(text)] for text in texts]
+    states = torch.empty(len(ids), model.config.width)
+    for length in {len(each) for each in ids}:  # those as long as each other in one go
+        rows = [row for row, each in enumerate(ids) if len(each) == length]
+        states[rows] = model.hidden(torch.tensor([ids[row] for row in rows]))[:, -1]
+    return states
 
 
 def standard(vectors, like):
@@ -373,9 +378,9 @@ plots.gallery(
 )
 
 # %% name="ask-drawers"
-scene = world.scene("고양이", "사과", relation="left", artist="noto", background="plain", seed=3)
+scene = drawing.tidy(world.scene("고양이", "사과", relation="left", artist="noto", seed=3))
 questions = {
-    "ko": ["사과 왼쪽에 무엇이 있나요?", "고양이가 몇 마리 있나요?", "왜 그렇게 생각하나요?"],
+    "ko": ["사과 왼쪽에 무엇이 있나요?", "고양이가 몇 마리 있나요?", "왜 그런가요?"],
     "en": ["what is to the left of the apple?", "how many cats are there?", "why do you think so?"],
 }[reader]
 cards = [Card(scene.image(), alt=scene.caption(reader), text=scene.caption(reader, 0))]

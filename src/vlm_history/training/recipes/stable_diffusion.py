@@ -376,11 +376,11 @@ RECIPE = Recipe(
             weight_decay=1e-4, betas=(0.9, 0.99), anchor=0.1, window=32,
         ),
         Pictures(
-            "pictures", steps=500, batch_size=8, learning_rate=1e-3, warmup=50, evaluate_every=250,
+            "pictures", steps=300, batch_size=8, learning_rate=5e-4, warmup=30, evaluate_every=150,
             weight_decay=1e-4, betas=(0.9, 0.99),
         ),
         Latents(
-            "latents", steps=12000, batch_size=32, learning_rate=1e-3, warmup=300, evaluate_every=1500,
+            "latents", steps=10000, batch_size=32, learning_rate=1e-3, warmup=300, evaluate_every=1500,
             weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash,
         ),
     ),
