@@ -99,6 +99,52 @@ plots.values(
     hardware=card["hardware"],
 )
 
+# %% name="learning" tags=["quiet"]
+looked_back = [look for look in card["history"] if look["stage"] == second.name]
+learned_from = [look["step"] * second.batch_size / 1000 for look in looked_back]
+kept = {
+    say(ko="손실", en="loss"): {
+        "loss_untold": say(ko="글 없이", en="no text"),
+        "loss_ko": languages["ko"],
+        "loss_en": languages["en"],
+    },
+    say(ko="CLIP이 제 글을 찾아 준 그림", en="drawings that CLIP gives back to their text"): {
+        f"clip_{language}": title for language, title in languages.items()
+    },
+}
+curves = {
+    title: [
+        Line(
+            label, learned_from, [look[key] for look in looked_back],
+            era=None if key == "loss_untold" else "pretrain", dashed=key.endswith("_en"),
+        )
+        for key, label in lines.items()
+    ]
+    for title, lines in kept.items()
+}  # fmt: skip
+plots.show(
+    plots.lines(
+        curves, x=say(ko="본 그림, 천 장", en="pictures seen, in thousands"), shares=[list(kept)[1]],
+        ticks=[round(learned_from[i]) for i in (0, len(learned_from) // 2, -1)],
+    ),
+    alt="; ".join(
+        f"{title}, {line.label}: " + ", ".join(f"{x:.0f} → {y:.2f}" for x, y in zip(line.x, line.y, strict=True))
+        for title, lines in curves.items()
+        for line in lines
+    ),
+    caption=say(
+        ko=f"검증용 장면 {second.looks}개의 손실, 그리고 검증용 짝 {second.drawn}개를 그린 것을 CLIP이 글 "
+        f"{second.drawn}개 가운데에서 제 글로 돌려보낸 몫입니다. 기록은 성적표에 있습니다.",
+        en=f"The loss on {second.looks} validation scenes, and the share of drawings of {second.drawn} validation "
+        f"pairs that CLIP gives back to their own of {second.drawn} texts, as the card has kept them",
+    ),
+    numbers={
+        "drawn": second.drawn,
+        **{f"{when}_{language}": looked_back[row][f"clip_{language}"]
+           for when, row in (("first", 0), ("last", -1)) for language in languages},
+    },
+)  # fmt: skip
+
 # %% name="forward"
 scene = everyday.tidy(world.scene("고양이", "사과", relation="left", artist="noto", seed=3))
 z = model.encode(scene.image())
