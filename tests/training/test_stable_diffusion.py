@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import pytest
 import torch
@@ -32,10 +31,12 @@ from vlm_history.world import drawing
 from vlm_history.world.grammar import LANGUAGES
 
 QUICK = recipes.get("stable-diffusion", quick=True)
-WINDOWS, PICTURES, LATENTS = QUICK.stages
-assert isinstance(WINDOWS, Pictures) and isinstance(PICTURES, Pictures) and isinstance(LATENTS, Latents)
+WINDOWS, PICTURES, THINGS, LATENTS = QUICK.stages
+assert isinstance(WINDOWS, Pictures) and isinstance(PICTURES, Pictures)
+assert isinstance(THINGS, Latents) and isinstance(LATENTS, Latents)
 WINDOWS = replace(WINDOWS, steps=6, batch_size=4, warmup=1, evaluate_every=3, looks=4, collected=16)
 PICTURES = replace(PICTURES, steps=6, batch_size=4, warmup=1, evaluate_every=3, looks=4)
+THINGS = replace(THINGS, steps=8, batch_size=8, warmup=1, evaluate_every=4, looks=4, pictures=16, reader="")
 LATENTS = replace(LATENTS, steps=8, batch_size=8, warmup=1, evaluate_every=4, looks=4, pictures=16, reader="")
 
 
@@ -71,7 +72,7 @@ def test_every_sentence_of_a_drawing_fits() -> None:
 def test_the_network_that_is_trained_starts_from_clip() -> None:
     assert [
         stage.reader for stage in (*recipes.get("stable-diffusion").stages, *QUICK.stages) if isinstance(stage, Latents)
-    ] == [CLIPS.hash] * 2
+    ] == [CLIPS.hash] * 4
     assert LATENTS.batch(1, 2, range(8))["rows"].max() < 16
 
 
@@ -97,7 +98,7 @@ def test_only_the_unet_learns_and_its_average_follows(small: None) -> None:
 
 
 def test_half_precision_changes_little(small: None) -> None:
-    for stage in (WINDOWS, PICTURES, LATENTS):
+    for stage in (WINDOWS, PICTURES, THINGS, LATENTS):
         torch.manual_seed(0)
         check_half(stage.build(None), stage.batch(0, 0, range(4)))
 
@@ -118,24 +119,42 @@ def test_the_loss_of_the_autoencoder(small: None) -> None:
     torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_window_shows_a_thing_and_lies_where_pieces_meet() -> None:
-    for scene in drawing.scenes(world(), 60, seed=3, split="train"):
-        scene = drawing.tidy(scene)
-        (pixels,) = pixels_of([scene])
-        place = torch.arange(64 * 64).view(1, 64, 64)
-        assert torch.equal(pixels, windowed(pixels, scene, 64, Random(0)))
-        for seed in range(8):
-            window = windowed(pixels, scene, 32, Random(seed))
-            first = int(windowed(place, scene, 32, Random(seed))[0, 0, 0])
-            rows, columns = divmod(first, 64)
-            assert rows % 8 == columns % 8 == 0
-            assert torch.equal(window, pixels[:, rows : rows + 32, columns : columns + 32])
-            # half of a thing's width at least, in both directions
-            assert any(
-                min(t.x + 12, columns + 32) - max(t.x - 12, columns) >= 12
-                and min(t.y + 12, rows + 32) - max(t.y - 12, rows) >= 12
-                for t in scene.things
-            )
+def test_a_window_shows_a_thing_in_full_and_lies_where_pieces_meet() -> None:
+    scenes = [drawing.tidy(scene) for scene in drawing.scenes(world(), 60, seed=3, split="train")]
+    whole = windowed(scenes, None)
+    assert torch.equal(whole, pixels_of(scenes))
+    windows = windowed(scenes, 32)
+    assert windows.shape == (60, 3, 32, 32) and torch.equal(windows, windowed(scenes, 32))
+    starts = range(0, 33, 8)
+    for scene, picture, window in zip(scenes, whole, windows, strict=True):
+        places = [
+            (row, column)
+            for row in starts
+            for column in starts
+            if torch.equal(picture[:, row : row + 32, column : column + 32], window)
+        ]
+        assert any(
+            column <= thing.x - 12 and thing.x + 12 <= column + 32 and row <= thing.y - 12 and thing.y + 12 <= row + 32
+            for row, column in places
+            for thing in scene.things
+        )
+
+
+def test_scenes_are_learned_by_the_average_of_what_things_taught(small: None) -> None:
+    torch.manual_seed(0)
+    module = THINGS.build(PICTURES.build(None))
+    assert isinstance(module, Denoise) and all(len(THINGS.scene(number).things) == 1 for number in range(16))
+    module.train()(**THINGS.batch(0, 0, range(8)))
+    assert module.latents is not None and module.latents.shape == (16, 8, 4, 4)
+    with torch.no_grad():
+        for parameter in module.average.parameters():
+            parameter.add_(1.0)
+    averaged = [parameter.clone() for parameter in module.average.parameters()]
+    later = LATENTS.build(module)
+    assert isinstance(later, Denoise) and later.latents is None and int(later.get_buffer("updates")) == 0
+    for parameter, wanted in zip(later.model.unet.parameters(), averaged, strict=True):
+        assert torch.equal(parameter, wanted) and parameter.requires_grad
+    assert not any(parameter.requires_grad for parameter in later.model.autoencoder.parameters())
 
 
 def test_an_anchored_latent_tells_its_piece_in_principal_components(small: None) -> None:
@@ -166,10 +185,10 @@ def test_an_anchored_latent_tells_its_piece_in_principal_components(small: None)
 
 
 def test_learns_and_is_written(tmp_path: Path, small: None) -> None:
-    train(replace(QUICK, stages=(WINDOWS, PICTURES, LATENTS)), tmp_path / "out", workers=0, progress_bar=False)
+    train(replace(QUICK, stages=(WINDOWS, PICTURES, THINGS, LATENTS)), tmp_path / "out", workers=0, progress_bar=False)
     looks = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))["history"]
     assert {"psnr", "nats"} <= looks[0].keys() and {"loss_ko", "loss_en", "loss_untold"} <= looks[-1].keys()
-    for name in ("windows", "pictures", "latents"):
+    for name in ("windows", "pictures", "things", "latents"):
         losses = [look["loss"] for look in looks if look["stage"] == name]
         assert losses[-1] < losses[0], name
     model = load_from(find("stable-diffusion"), tmp_path / "out")
