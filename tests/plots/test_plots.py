@@ -96,6 +96,13 @@ def test_a_gallery_escapes_and_marks(language: str) -> None:
     assert {"ko": "틀림", "en": "wrong"}[language] in page
 
 
+def test_a_name_with_a_hyphen_stays_on_one_line() -> None:
+    shown = plots.table(["", "GPT-1", "top-1 of all"], [["DALL-E", "1", "2"], ["CNN", "3", "4"]], caption="marks")
+    table = str(shown.bundle["text/html"])
+    assert table.count('class="whole"') == 2
+    assert '<th scope="col" class="whole">GPT-1</th>' in table and '<th scope="row" class="whole">DALL-E</th>' in table
+
+
 def test_a_table_names_its_rows_and_hands_out_numbers() -> None:
     bundle = plots.table(
         ["모델", "점수"], [["가", "1"], ["나", ""]], caption="표", numbers={"a": 1}

@@ -169,6 +169,12 @@ def gallery(cards: Sequence[Card], *, width: int = 144) -> Shown:
     return Shown({"text/html": body, "text/plain": plain})
 
 
+def _heading(scope: str, title: str) -> str:
+    """The head of a column or of a row. A name with a hyphen, as DALL-E, stays on one line."""
+    whole = ' class="whole"' if "-" in title and " " not in title else ""
+    return f'<th scope="{scope}"{whole}>{html.escape(title)}</th>'
+
+
 def table(
     head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, best: Sequence[tuple[int, int]] = (),
     numbers: Mapping[str, float | int | str] | None = None,
@@ -180,10 +186,10 @@ def table(
         numbers: values that the prose around the cell quotes.
     """
     parts = [f'<table class="exam"><caption>{html.escape(caption)}</caption><thead><tr>']
-    parts += [f'<th scope="col">{html.escape(title)}</th>' for title in head]
+    parts += [_heading("col", title) for title in head]
     parts.append("</tr></thead><tbody>")
     for r, row in enumerate(rows):
-        parts.append(f'<tr><th scope="row">{html.escape(row[0])}</th>')
+        parts.append("<tr>" + _heading("row", row[0]))
         for c, cell in enumerate(row[1:], start=1):
             kind = ' class="best"' if (r, c) in best else "" if cell else ' class="empty"'
             parts.append(f"<td{kind}>{html.escape(cell)}</td>")
