@@ -114,7 +114,7 @@ def test_the_loss_of_the_autoencoder(small: None) -> None:
     x = batch["pixels"].float() / 127.5 - 1
     found = module.model.encode(x)
     again = module.model.decode(found.sample(torch.randn_like(found.mean)))
-    expected = (again - x).abs().mean() * 4 + 1e-3 * found.divergence().sum() / (3 * 64 * 64)
+    expected = (again - x).abs().mean() * 4 + PICTURES.kl * found.divergence().sum() / (3 * 64 * 64)
     assert weight == 4
     torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-5)
 

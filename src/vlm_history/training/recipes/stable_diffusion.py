@@ -6,10 +6,13 @@ The autoencoder has two stages. It begins with windows of a quarter of a picture
 ends with whole pictures, of which most is paper. At first its latents are also held near the principal components of
 the pieces that they stand for, so that it need not find out by itself what a grid of numbers is good for.
 
-The paper's autoencoder is also held
-to the features of a classifier and to an adversary, which keep the texture of photographs crisp; a drawing is flat
-colour and edges, which an absolute difference keeps by itself, and either of them would cost as much as the autoencoder
-once more. The KL term is slight, as there (section 3.1), and latents are then brought to mean 0 and deviation 1.
+The paper's autoencoder is also held to the features of a classifier and to an adversary, which keep the texture of
+photographs crisp; a drawing is flat colour and edges, which an absolute difference keeps by itself, and either of them
+would cost as much as the autoencoder once more. The KL term counts for more than there (section 3.1), where it only
+keeps latents from growing: what they keep, the U-Net has to learn. In trials of four to five minutes on a core,
+weighted .001, .05 and .15, it left a picture 2,350, 870 and 500 nats, and of the things in such validation pictures
+the judge found .85, .87 and .85. A U-Net over latents of 2,640 nats drew .2 to .3 of what validation sentences ask for
+(`objects`) after 250,000 pictures. Last of all latents are brought to mean 0 and deviation 1.
 
 Then the U-Net is trained alone, in two stages as well: with windows of single things, a quarter of the work and no
 doubt which word is meant, and then with scenes as a whole. Such a network is at home on grids of any size; Stable
@@ -162,7 +165,7 @@ class Pictures(Stage):
     """
 
     mix: Mix = (("one", 0.5), ("pair", 0.5))
-    kl: float = 1e-3
+    kl: float = 0.1
     anchor: float = 0.0
     window: int | None = None
     collected: int = 2048
