@@ -74,7 +74,7 @@ print(f"text encoder {count(model.text):>10,}")
 card = json.loads((find("stable-diffusion").weights / "card.json").read_text(encoding="utf-8"))
 coder, channels = model.config.autoencoder, model.config.autoencoder.channels
 pixels, side = coder.image_size, coder.image_size // coder.factor
-*coders, second = RECIPE.stages
+*coders, things_stage, second = RECIPE.stages
 plots.values(
     total=count(model),
     autoencoder=count(model.autoencoder),
@@ -92,6 +92,7 @@ plots.values(
     things=len(everyday.drawable()),
     artists=len(SPLITS["train"][1]),
     looked=sum(stage.steps * stage.batch_size for stage in coders),
+    single=things_stage.steps * things_stage.batch_size,
     pictures=second.pictures,
     seen=second.steps * second.batch_size,
     dropped=second.dropped,
