@@ -186,8 +186,12 @@ def run(project: Project, name: str, language: str, shared: str, timeout: int = 
             raise ExampleError(f"examples/{name}.py ({language}) raised:\n{plain(str(error))}") from error
         except (CellTimeoutError, DeadKernelError) as error:
             raise ExampleError(f"examples/{name}.py ({language}) did not finish: {error}") from error
-    for cell in notebook.cells:
-        cell.metadata.pop("execution", None)  # times of day, which would differ on every run
+    seconds = {}
+    for number, cell in enumerate(notebook.cells):
+        times = cell.metadata.pop("execution", {})  # times of day, which would differ on every run
+        if "shell.execute_reply" in times:
+            began, ended = (datetime.fromisoformat(times[at]) for at in ("iopub.execute_input", "shell.execute_reply"))
+            seconds[cell.metadata.get("name", str(number))] = round((ended - began).total_seconds(), 1)
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":
                 print(f"examples/{name}.py ({language}) stderr: {output['text']}", file=sys.stderr)
@@ -196,6 +200,7 @@ def run(project: Project, name: str, language: str, shared: str, timeout: int = 
         "language": language,
         "made": datetime.now(UTC).strftime("%Y-%m-%d"),
         "seconds": round(time.perf_counter() - started, 1),
+        "cells": seconds,
         "versions": {"python": platform.python_version()} | {n: installed(n) for n in NAMED},
     }
     import nbformat
@@ -230,9 +235,10 @@ def run_all(
     stale = [(n, lang) for lang in languages for n in names if not is_fresh(project, n, lang, shared)]
 
     def one(job: tuple[str, str]) -> None:
-        started = time.perf_counter()
-        run(project, *job, shared)
-        print(f"ran examples/{job[0]}.py ({job[1]}) in {time.perf_counter() - started:.1f} s", flush=True)
+        made = json.loads(run(project, *job, shared).read_text(encoding="utf-8"))["metadata"]["vlm_history"]
+        longest = sorted(made["cells"].items(), key=lambda cell: -cell[1])[:3]
+        most = ", ".join(f"{cell} {seconds:.0f}" for cell, seconds in longest)
+        print(f"ran examples/{job[0]}.py ({job[1]}) in {made['seconds']:.1f} s, most of it in {most}", flush=True)
 
     # Kernels are processes of their own: threads here only wait for them.
     pool = ThreadPoolExecutor(max_workers=workers)
