@@ -395,19 +395,19 @@ RECIPE = Recipe(
     seed=0,
     stages=(
         Pictures(
-            "windows", steps=3000, batch_size=16, learning_rate=2e-3, warmup=100, evaluate_every=500,
+            "windows", steps=4000, batch_size=16, learning_rate=2e-3, warmup=100, evaluate_every=500,
             weight_decay=1e-4, betas=(0.9, 0.99), anchor=0.1, window=32,
         ),
         Pictures(
-            "pictures", steps=300, batch_size=8, learning_rate=5e-4, warmup=30, evaluate_every=150,
+            "pictures", steps=400, batch_size=8, learning_rate=5e-4, warmup=30, evaluate_every=200,
             weight_decay=1e-4, betas=(0.9, 0.99),
         ),
         Latents(
-            "things", steps=4000, batch_size=64, learning_rate=2e-3, warmup=300, evaluate_every=1000,
-            weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash, mix=(("one", 1.0),), window=32, pictures=16_384,
+            "things", steps=9000, batch_size=64, learning_rate=2e-3, warmup=300, evaluate_every=1000,
+            weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash, mix=(("one", 1.0),), window=32, pictures=32_768,
         ),
         Latents(
-            "latents", steps=8000, batch_size=32, learning_rate=1e-3, warmup=300, evaluate_every=1000,
+            "latents", steps=16_000, batch_size=32, learning_rate=1e-3, warmup=300, evaluate_every=2000,
             weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash,
         ),
     ),
