@@ -31,6 +31,7 @@ from vlm_history.plots.architecture import pyramid, sized
 from vlm_history.plots.sheets import Panel, sheet
 from vlm_history.systems import find
 from vlm_history.training.augment import restyle
+from vlm_history.training.memo import kept
 from vlm_history.world.splits import HELD_OUT_ARTIST, TRAIN_ARTISTS, VALIDATION_ARTIST
 
 torch.manual_seed(0)
@@ -345,7 +346,7 @@ plots.show(
 
 # %% name="exam"
 n = 400
-result = report.run(["cnn"], tasks=["naming"], n=n, seed=0, models={"cnn": model})
+result = kept(report.run, ["cnn"], tasks=["naming"], n=n, seed=0)
 marks = {name: tasks["naming"] for name, tasks in result["systems"].items()}
 ranges = {name: tasks["naming"] for name, tasks in result["intervals"].items()}
 assert all(marks["cnn"][f"{p}top1_ko"] == marks["cnn"][f"{p}top1_en"] for p in ("", "seen_"))  # one class, two names

@@ -26,6 +26,7 @@ from vlm_history.images import read_images
 from vlm_history.plots import Bar, Card, say
 from vlm_history.plots.architecture import captioner, trace
 from vlm_history.systems import find
+from vlm_history.training.memo import kept
 
 torch.manual_seed(0)
 reader = plots.language()
@@ -109,7 +110,7 @@ for beam in (1, 3, 20):
 
 # %% name="exam"
 n = 200
-result = report.run(["show-and-tell"], tasks=["captioning"], n=n, seed=0, models={"show-and-tell": model})
+result = kept(report.run, ["show-and-tell"], tasks=["captioning"], n=n, seed=0)
 marks = {name: tasks["captioning"] for name, tasks in result["systems"].items()}
 ranges = result["intervals"]["show-and-tell"]["captioning"]
 titles = {

@@ -24,6 +24,7 @@ from vlm_history.plots import Bar, Card, say
 from vlm_history.plots.architecture import trace
 from vlm_history.plots.attention import attender, looks, shares, spotlight
 from vlm_history.systems import find
+from vlm_history.training.memo import kept
 from vlm_history.world.pointing import cells, inside, named, on_object, peak
 
 torch.manual_seed(0)
@@ -285,10 +286,7 @@ plots.table(
 
 # %% name="exam"
 before = vlm.load("show-and-tell")
-result = report.run(
-    ["show-and-tell", "show-attend-and-tell"], tasks=["captioning"], n=n, seed=0,
-    models={"show-and-tell": before, "show-attend-and-tell": model},
-)  # fmt: skip
+result = kept(report.run, ["show-and-tell", "show-attend-and-tell"], tasks=["captioning"], n=n, seed=0)
 marks = {name: tasks["captioning"] for name, tasks in result["systems"].items()}
 ranges = {name: tasks.get("captioning", {}) for name, tasks in result["intervals"].items()}
 titles = {

@@ -42,6 +42,7 @@ from vlm_history.training import shards
 from vlm_history.training.experiments import pairing
 from vlm_history.training.experiments.pairing import pairer
 from vlm_history.training.loop import train
+from vlm_history.training.memo import kept
 from vlm_history.world.concepts import CATEGORIES
 from vlm_history.world.splits import HELD_OUT_ARTIST, SPLITS, TRAIN_ARTISTS
 
@@ -353,7 +354,7 @@ plots.table(
 # %% name="exam"
 n = 400
 systems = {"clip": model, "cnn": cnn}
-result = report.run(list(systems), tasks=["naming"], n=n, seed=0, models=systems)
+result = kept(report.run, list(systems), tasks=["naming"], n=n, seed=0)
 marks = {name: tasks["naming"] for name, tasks in result["systems"].items()}
 ranges = {name: tasks["naming"] for name, tasks in result["intervals"].items()}
 titles = {
