@@ -403,11 +403,11 @@ RECIPE = Recipe(
             weight_decay=1e-4, betas=(0.9, 0.99),
         ),
         Latents(
-            "things", steps=9000, batch_size=64, learning_rate=2e-3, warmup=300, evaluate_every=1000,
+            "things", steps=7000, batch_size=64, learning_rate=2e-3, warmup=300, evaluate_every=1000,
             weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash, mix=(("one", 1.0),), window=32, pictures=32_768,
         ),
         Latents(
-            "latents", steps=16_000, batch_size=32, learning_rate=1e-3, warmup=300, evaluate_every=2000,
+            "latents", steps=6000, batch_size=64, learning_rate=1.5e-3, warmup=300, evaluate_every=1000,
             weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash,
         ),
     ),
