@@ -570,7 +570,7 @@ plots.show(
 )  # fmt: skip
 
 # %% name="steps"
-budgets = {"ddpm": (10, 20, 50, 100), "ddim": (2, 5, 10, 20), "dpm-solver++": (2, 5, 10, 20)}
+budgets = {"ddpm": (5, 10, 20, 50), "ddim": (2, 5, 10, 20), "dpm-solver++": (2, 5, 10, 20)}
 n_steps = 32
 wanted_pairs = everyday.scenes(world, n_steps, seed=9, split="test", kind="pair")
 their_prompts = [each.caption(reader) for each in wanted_pairs]
@@ -595,7 +595,7 @@ curves = [
 ]  # fmt: skip
 plots.show(
     plots.lines(
-        {by_judge: curves}, x=say(ko="걸음", en="steps"), ticks=(2, 10, 20, 50, 100), shares=[by_judge], height=2.2
+        {by_judge: curves}, x=say(ko="걸음", en="steps"), ticks=(2, 5, 10, 20, 50), shares=[by_judge], height=2.2
     ),
     alt="; ".join(
         f"{line.label}: " + ", ".join(f"{x} → {y:.0%}" for x, y in zip(line.x, line.y, strict=True)) for line in curves
@@ -652,7 +652,7 @@ plots.table(
     ),
     numbers={
         "best": best,
-        "a_step": seconds["ddpm", 100] / 100,
+        "a_step": seconds["ddpm", 50] / 50,
         **{f"{name}_seconds".replace("dpm-solver++", "dpm"): seconds[name, steps or budgets[name][-1]]
            for name, steps in enough.items()},
         **{f"{name}_steps".replace("dpm-solver++", "dpm"): steps or budgets[name][-1]
@@ -661,63 +661,56 @@ plots.table(
 )  # fmt: skip
 
 # %% name="exam"
-n = 48
-sheets = [paper for paper in drawing.papers(world, n, seed=0, judge=judge) if paper.candidates == 1]
-draws = drawing.drawer(model, world)
-sat = {paper.language: draws(paper.scenes, paper.language, 1) for paper in sheets}
-marks = {"stable-diffusion": {}}
-for paper in sheets:
-    marks["stable-diffusion"] |= drawing.mark(paper, sat[paper.language])
-marks["chance"] = drawing.sit(drawing.chance(world, 0), sheets, 0)
-marks["oracle"] = drawing.sit(drawing.oracle(world, 0), sheets, 0)
+papers = drawing.papers(world, 48, seed=0, judge=judge)
+paper = next(one for one in papers if one.language == reader and one.candidates == 1)
+sat = drawing.drawer(model, world)(paper.scenes, reader, 1)
+
+for metric, (value, low, high) in drawing.mark(paper, sat).items():
+    print(f"{metric:12} {value:5.1%}  {low:.1%} – {high:.1%}")
 
 # %% name="exam-bars" tags=["quiet"]
-titles = {
-    "chance": say(ko="다른 장면", en="other scenes"),
-    "stable-diffusion": "Stable Diffusion",
-    "oracle": say(ko="진짜 장면", en="the real scenes"),
+scores = card["scores"]
+baselines = ("chance", "oracle")
+its_scores = dict.fromkeys(("stable-diffusion", *baselines), scores)
+its_scores["dall-e"] = json.loads((find("dall-e").weights / "card.json").read_text(encoding="utf-8"))["scores"]
+rows = {  # title: whose, of which sheets, in which languages
+    say(ko="다른 장면", en="other scenes"): ("chance", "", (reader,)),
+    "DALL-E": ("dall-e", "", (reader,)),
+    say(ko="DALL-E, CLIP이 고름", en="DALL-E, CLIP's choice"): ("dall-e", "reranked_", (reader,)),
+    "Stable Diffusion": ("stable-diffusion", "", tuple(languages)),
+    say(ko="진짜 장면", en="the real scenes"): ("oracle", "", (reader,)),
 }
 what = {
     "objects": say(ko="물건 둘(objects)", en="two things (objects)"),
     "relation": say(ko="물건 둘과 자리(relation)", en="two things and their places (relation)"),
     "one": say(ko="물건 하나(one)", en="one thing (one)"),
 }
-groups = {}
-for key, title in what.items():
-    groups[title] = []
-    for name, label in titles.items():
-        for language in languages if name == "stable-diffusion" else (reader,):
-            told = f"{label}, {languages[language]}" if name == "stable-diffusion" else label
-            era = "pretrain" if name == "stable-diffusion" else None
-            groups[title].append(Bar(told, *marks[name][f"{key}_{language}"], era=era))
-numbers = {"n": n, "singles": max(1, n // 4)} | {
-    f"{name}_{key}".replace("-", "_"): mark[0] for name, all_marks in marks.items() for key, mark in all_marks.items()
-}
-dalle = find("dall-e")
-if dalle.shipped:
-    scores = json.loads((dalle.weights / "card.json").read_text(encoding="utf-8")).get("scores", {})
-    its_marks = scores.get("systems", {}).get("dall-e", {}).get("drawing", {})
-    ranges = scores.get("intervals", {}).get("dall-e", {}).get("drawing", {})
+groups = {title: [] for title in what.values()}
+numbers = {"n": scores["n"], "singles": max(1, scores["n"] // 4)}
+for label, (name, prefix, spoken) in rows.items():
+    marks, ranges = (its_scores[name][part][name]["drawing"] for part in ("systems", "intervals"))
     for key, title in what.items():
-        for prefix, label in (("", "DALL-E"), ("reranked_", say(ko="DALL-E, CLIP이 고름", en="DALL-E, CLIP's choice"))):
-            metric = f"{prefix}{key}_{reader}"
-            if metric in its_marks:
-                groups[title].insert(1, Bar(label, its_marks[metric], *ranges[metric], era="pretrain"))
+        for language in spoken:
+            metric = f"{prefix}{key}_{language}"
+            told = label if len(spoken) == 1 else f"{label}, {languages[language]}"
+            era = None if name in baselines else "pretrain"
+            groups[title].append(Bar(told, marks[metric], *ranges[metric], era=era))
+        for language in languages:
+            numbers[f"{name}_{prefix}{key}_{language}".replace("-", "_")] = marks[f"{prefix}{key}_{language}"]
 plots.show(
     plots.bars(groups),
     alt="; ".join(f"{t}: " + ", ".join(f"{b.label} {b.value:.0%}" for b in bars) for t, bars in groups.items()),
     caption=say(
-        ko=f"처음 보는 짝 {n}개와 물건 하나 {max(1, n // 4)}개. 가는 선은 95 % 구간. DALL-E의 것은 성적표에서",
-        en=f"{n} pairs never seen and {max(1, n // 4)} single things. Thin lines are 95 % intervals. DALL-E's marks "
-        "are those of its card",
+        ko=f"성적표에서. 처음 보는 짝 {numbers['n']}개와 물건 하나 {numbers['singles']}개, 가는 선은 95 % 구간",
+        en=f"From the cards: {numbers['n']} pairs never seen and {numbers['singles']} single things. Thin lines are "
+        "95 % intervals",
     ),
     numbers=numbers,
 )
 
 # %% name="failures"
-paper = next(paper for paper in sheets if paper.language == reader)
 cards, wrong = [], {"missing": 0, "place": 0, "fine": 0}
-for scene_asked, picture, found in zip(paper.scenes, sat[reader], judge.find(sat[reader]), strict=True):
+for scene_asked, picture, found in zip(paper.scenes, sat, judge.find(sat), strict=True):
     if scene_asked.kind != "pair":
         continue
     objects, related = drawing.as_asked(scene_asked, found)
@@ -727,14 +720,14 @@ for scene_asked, picture, found in zip(paper.scenes, sat[reader], judge.find(sat
         note = " · ".join(names[thing.name] for thing in found) or say(ko="찾은 것 없음", en="nothing found")
         text = scene_asked.caption(reader)
         cards.append(Card(picture, alt=f"{text}: {note}", text=text, note=note, right=False))
-plots.gallery(cards or [Card(sat[reader][0], alt=paper.prompts[0], text=paper.prompts[0], right=True)])
+plots.gallery(cards or [Card(sat[0], alt=paper.prompts[0], text=paper.prompts[0], right=True)])
 
 # %% name="wrong" tags=["quiet"]
 plots.values(n=sum(wrong.values()), **wrong)
 
 # %% name="copies"
 k = 6
-both = list(zip(paper.scenes[:n], sat[reader], strict=False))
+both = [(each, picture) for each, picture in zip(paper.scenes, sat, strict=True) if each.kind == "pair"]
 seen_in = judge.find([picture for _, picture in both])
 both = [each for each, found in zip(both, seen_in, strict=True) if found][:k] or both[:k]
 asked_pairs, copies = zip(*both, strict=True)
