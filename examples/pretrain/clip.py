@@ -586,11 +586,11 @@ def shuffled(scenes, texts, language):
     return reading(scenes, [" ".join(Random(text).sample(text.split(), len(text.split()))) for text in texts], language)
 
 
-kept, mixed = (retrieval.mark(candidate, sheet) for candidate in (reading, shuffled))
+ordered, mixed = (retrieval.mark(candidate, sheet) for candidate in (reading, shuffled))
 groups = {
     title: [
         Bar(say(ko="제비뽑기", en="chance"), 1 / retrieval.POOL),
-        Bar(say(ko="문장 그대로", en="as written"), *kept[f"{what}_{reader}"], era="pretrain"),
+        Bar(say(ko="문장 그대로", en="as written"), *ordered[f"{what}_{reader}"], era="pretrain"),
         Bar(say(ko="낱말을 뒤섞음", en="words shuffled"), *mixed[f"{what}_{reader}"], era="pretrain"),
     ]
     for what, title in (
@@ -603,7 +603,7 @@ plots.show(
     alt="; ".join(f"{t}: " + ", ".join(f"{b.label} {b.value:.1%}" for b in bars) for t, bars in groups.items()),
     caption=say(ko="백 개 가운데 하나. 가는 선은 95 % 구간", en="One of a hundred. Thin lines are 95 % intervals"),
     numbers={
-        **{f"kept_{what}": kept[f"{what}_{reader}"][0] for what in ("text", "image")},
+        **{f"kept_{what}": ordered[f"{what}_{reader}"][0] for what in ("text", "image")},
         **{f"mixed_{what}": mixed[f"{what}_{reader}"][0] for what in ("text", "image")},
     },
 )
@@ -715,7 +715,7 @@ largest = pairing.SCALING["among"][64].stages[0]
 plots.table(
     ["", say(ko="매개변수", en="parameters"), *columns.values()],
     rows,
-    caption=say(ko="작은 CLIP 일곱", en="Seven small CLIPs"),
+    caption=say(ko="작은 CLIP 넷", en="Four small CLIPs"),
     numbers={
         "things": corner.things,
         "pairs": len(pairing.asked(corner, "test", LOOKS)["retrieval"]),
@@ -790,7 +790,7 @@ for name, gap in gaps.items():
 plots.values(largest=max(gaps.values()))
 
 # %% name="memory"
-peaks = bench.memory(width=128, largest=2**28)
+peaks = kept(bench.memory, width=128, largest=2**28)
 print(bench.memory_table(peaks))
 
 # %% name="memory-curve" tags=["quiet"]

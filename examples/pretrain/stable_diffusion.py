@@ -26,7 +26,7 @@ from transformers.utils import logging as transformers_logging
 
 import vlm_history as vlm
 from vlm_history import bench, plots
-from vlm_history.exam import copying, drawing, metrics
+from vlm_history.exam import binding, copying, drawing, metrics
 from vlm_history.plots import Bar, Card, Line, say
 from vlm_history.plots.architecture import trace
 from vlm_history.plots.attention import looks
@@ -233,6 +233,7 @@ told_how = {
     say(ko="남의 글", en="another's text"): own.roll(1, 0),
 }
 when = [20, 150, 300, 450, 600, 750, 900, 999]
+nought = [float(model.noise.target(encoded, its_chance, torch.full((n_losses,), at)).square().mean()) for at in when]
 losses = {
     title: [float(model(encoded, told, torch.full((n_losses,), at), its_chance).mean()) for at in when]
     for title, told in told_how.items()
@@ -248,8 +249,8 @@ plots.show(
     plots.lines({title: curves}, x=say(ko="시각 t", en="time t"), ticks=when),
     alt="; ".join(f"{line.label}: " + ", ".join(f"{y:.2f}" for y in line.y) for line in curves),
     caption=say(
-        ko=f"시험용 장면 {n_losses}개의 평균. 모두 0이라고 답하면 어느 시각에서나 1쯤입니다.",
-        en=f"Means over {n_losses} test scenes. To answer 0 everywhere costs about 1 at any time.",
+        ko=f"시험용 장면 {n_losses}개의 평균. 모두 0이라고 답하면 {nought[0]:.2f}에서 {nought[-1]:.2f}까지입니다.",
+        en=f"Means over {n_losses} test scenes. To answer 0 everywhere costs from {nought[0]:.2f} to {nought[-1]:.2f}.",
     ),
     numbers={
         f"{name}_{at}": loss
@@ -404,12 +405,12 @@ drawings = model.draw([pair.caption(reader, 0) for pair in pairs], return_attent
 right = []
 for pair, (_, by_word), found in zip(pairs, drawings, judge.find([d[0] for d in drawings]), strict=True):
     places = {thing.name: thing for thing in found}
-    one, other = (thing.concept for thing in pair.things)
-    if one.hexcode in places and other.hexcode in places:
-        grids = [of_name(by_word, called(concept)) for concept in (one, other)]
-        if all(grid is not None for grid in grids):
-            at_one, at_other = ([near(grid, places[c.hexcode]) for grid in grids] for c in (one, other))
-            right.append(at_one[0] - at_one[1] > at_other[0] - at_other[1])
+    grids = {thing.concept.hexcode: of_name(by_word, called(thing.concept)) for thing in pair.things}
+    if all(grid is not None for grid in grids.values()):
+        for own, other in (list(grids), list(grids)[::-1]):
+            if own in places:
+                looks_here = [near(grids[name] / grids[name].mean(), places[own]) for name in (own, other)]
+                right.append(looks_here[0] > looks_here[1])
 share, low, high = metrics.share(right) if len(right) > 1 else (0.0, 0.0, 1.0)
 plots.values(share=share, low=low, high=high, n=len(right), drawn=len(pairs))
 
@@ -708,14 +709,36 @@ plots.show(
     numbers=numbers,
 )
 
+# %% name="exchanged"
+few = [one for one in paper.scenes if one.kind == "pair"][:24]
+texts = list(zip(*(binding.asked(one, reader) for one in few), strict=True))  # as it is, and with the things exchanged
+as_said, turned = (model.draw(list(some), seed=5) for some in texts)
+elsewhere = model.draw(list(texts[0]), seed=500)
+
+
+def root_mean_square(one, other):
+    return float(np.sqrt(np.mean((one.astype(float) - other) ** 2)))
+
+
+by_order = np.mean([root_mean_square(*two) for two in zip(as_said, turned, strict=True)])
+by_seed = np.mean([root_mean_square(*two) for two in zip(as_said, elsewhere, strict=True)])
+plots.gallery(
+    [Card(picture, alt=text, text=text) for row in range(4) for text, picture in
+     ((texts[0][row], as_said[row]), (texts[1][row], turned[row]))],
+)  # fmt: skip
+
+# %% name="order" tags=["quiet"]
+plots.values(order=by_order, seed=by_seed, n=len(few))
+
 # %% name="failures"
-cards, wrong = [], {"missing": 0, "place": 0, "fine": 0}
+cards, wrong, twice = [], {"missing": 0, "place": 0, "fine": 0}, 0
 for scene_asked, picture, found in zip(paper.scenes, sat, judge.find(sat), strict=True):
     if scene_asked.kind != "pair":
         continue
     objects, related = drawing.as_asked(scene_asked, found)
     there = {thing.name for thing in found} >= {thing.concept.hexcode for thing in scene_asked.things}
     wrong["fine" if related else "place" if there else "missing"] += 1
+    twice += any([thing.name for thing in found].count(thing.concept.hexcode) > 1 for thing in scene_asked.things)
     if not related and len(cards) < 8:
         note = " · ".join(names[thing.name] for thing in found) or say(ko="찾은 것 없음", en="nothing found")
         text = scene_asked.caption(reader)
@@ -723,7 +746,7 @@ for scene_asked, picture, found in zip(paper.scenes, sat, judge.find(sat), stric
 plots.gallery(cards or [Card(sat[0], alt=paper.prompts[0], text=paper.prompts[0], right=True)])
 
 # %% name="wrong" tags=["quiet"]
-plots.values(n=sum(wrong.values()), **wrong)
+plots.values(n=sum(wrong.values()), twice=twice, **wrong)
 
 # %% name="copies"
 k = 6

@@ -14,6 +14,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vlm_history.training.loop import train
 from vlm_history.training.recipe import Recipe
 
@@ -77,7 +79,7 @@ def kept(function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
     Returns:
         What it returned, as JSON holds it: without tuples, keys as texts.
     """
-    called = [function.__module__, function.__qualname__, arguments, settings, _all()]
+    called = [function.__module__, function.__qualname__, arguments, settings, _all(), torch.__version__]
     key = hashlib.sha256(json.dumps(called, sort_keys=True).encode()).hexdigest()[:16]
     file = cache().parent / "results" / f"{function.__name__}-{key}.json"
     with _alone(file):

@@ -278,9 +278,9 @@ def way(**options: Any) -> Recipe:
 
 
 SCALING: dict[str, dict[int, Recipe]] = {
-    "among": {n: way(among=n) for n in (4, 16, 64)},
-    "number": {n: way(number=n) for n in (250, 1000, 4000)},
-    "width": {n: way(width=n) for n in (16, 32, 64)},
+    "among": {n: way(among=n) for n in (4, 64)},
+    "number": {n: way(number=n) for n in (250, 4000)},
+    "width": {n: way(width=n) for n in (16, 64)},
 }
 """What is made larger -> how large -> the recipe; the largest of each is the same for all three."""
 PLAIN = Corner(things=20, alone=0.2, style=0, relations=("left", "right"))
