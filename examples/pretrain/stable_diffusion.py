@@ -731,14 +731,14 @@ plots.gallery(
 plots.values(order=by_order, seed=by_seed, n=len(few))
 
 # %% name="failures"
-cards, wrong, twice = [], {"missing": 0, "place": 0, "fine": 0}, 0
+cards, wrong, half = [], {"missing": 0, "place": 0, "fine": 0}, 0
 for scene_asked, picture, found in zip(paper.scenes, sat, judge.find(sat), strict=True):
     if scene_asked.kind != "pair":
         continue
     objects, related = drawing.as_asked(scene_asked, found)
-    there = {thing.name for thing in found} >= {thing.concept.hexcode for thing in scene_asked.things}
-    wrong["fine" if related else "place" if there else "missing"] += 1
-    twice += any([thing.name for thing in found].count(thing.concept.hexcode) > 1 for thing in scene_asked.things)
+    there = len({thing.name for thing in found} & {thing.concept.hexcode for thing in scene_asked.things})
+    wrong["fine" if related else "place" if there == 2 else "missing"] += 1
+    half += there == 1
     if not related and len(cards) < 8:
         note = " · ".join(names[thing.name] for thing in found) or say(ko="찾은 것 없음", en="nothing found")
         text = scene_asked.caption(reader)
@@ -746,7 +746,7 @@ for scene_asked, picture, found in zip(paper.scenes, sat, judge.find(sat), stric
 plots.gallery(cards or [Card(sat[0], alt=paper.prompts[0], text=paper.prompts[0], right=True)])
 
 # %% name="wrong" tags=["quiet"]
-plots.values(n=sum(wrong.values()), twice=twice, **wrong)
+plots.values(n=sum(wrong.values()), half=half, **wrong)
 
 # %% name="copies"
 k = 6
