@@ -714,21 +714,19 @@ few = [one for one in paper.scenes if one.kind == "pair"][:24]
 texts = list(zip(*(binding.asked(one, reader) for one in few), strict=True))  # as it is, and with the things exchanged
 as_said, turned = (model.draw(list(some), seed=5) for some in texts)
 elsewhere = model.draw(list(texts[0]), seed=500)
+truly = [world.render([everyday.tidy(each), everyday.tidy(binding.exchanged(each))]) for each in few]
 
-
-def root_mean_square(one, other):
-    return float(np.sqrt(np.mean((one.astype(float) - other) ** 2)))
-
-
-by_order = np.mean([root_mean_square(*two) for two in zip(as_said, turned, strict=True)])
-by_seed = np.mean([root_mean_square(*two) for two in zip(as_said, elsewhere, strict=True)])
+by_order, by_seed, by_truth = (
+    float(np.mean([variety(list(two)) for two in both]))
+    for both in (zip(as_said, turned, strict=True), zip(as_said, elsewhere, strict=True), truly)
+)
 plots.gallery(
     [Card(picture, alt=text, text=text) for row in range(4) for text, picture in
      ((texts[0][row], as_said[row]), (texts[1][row], turned[row]))],
 )  # fmt: skip
 
 # %% name="order" tags=["quiet"]
-plots.values(order=by_order, seed=by_seed, n=len(few))
+plots.values(order=by_order, seed=by_seed, truth=by_truth, n=len(few))
 
 # %% name="failures"
 cards, wrong, half = [], {"missing": 0, "place": 0, "fine": 0}, 0

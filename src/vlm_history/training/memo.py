@@ -78,6 +78,9 @@ def kept(function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
 
     Returns:
         What it returned, as JSON holds it: without tuples, keys as texts.
+
+    Raises:
+        TypeError: what it is given, or what it returned, is nothing that JSON can hold.
     """
     called = [function.__module__, function.__qualname__, arguments, settings, _all(), torch.__version__]
     key = hashlib.sha256(json.dumps(called, sort_keys=True).encode()).hexdigest()[:16]
