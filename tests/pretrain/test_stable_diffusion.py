@@ -53,7 +53,7 @@ def test_parameters_are_those_published() -> None:
     with torch.device("meta"):
         made = StableDiffusion(StableDiffusionConfig.published())
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in made.named_children()}
-    assert parts == {"autoencoder": 83_653_863, "unet": 859_520_964, "text": 123_060_480}
+    assert parts == {"autoencoder": 83_653_863, "unet": 859_520_964, "text": 123_060_480, "reader": 0}
 
 
 @pytest.mark.parametrize("guidance", [1.0, 7.5])
@@ -129,6 +129,27 @@ def test_guidance_goes_on_from_one_through_the_other() -> None:
     told_nothing = made.draw("", steps=2)
     assert np.array_equal(made.draw("a cat", steps=2, guidance=0.0), told_nothing)
     assert not np.array_equal(made.draw("a cat", steps=2, avoid="apple"), made.draw("a cat", steps=2))
+
+
+@torch.no_grad()
+def test_a_new_reader_lets_everything_through_and_then_knows_what_comes_first() -> None:
+    torch.manual_seed(0)
+    made = StableDiffusion(replace(CONFIG, reader=2), TOKENIZER).eval()
+    ids = made.read(["a cat", "an apple"])
+    known = made.text.tokens(ids)
+    assert torch.equal(made.condition(ids), known)
+    for parameter in made.reader.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    read = made.condition(ids)
+    assert read.shape == known.shape and not torch.allclose(read, known, atol=1e-3)
+    torch.testing.assert_close(made.condition(ids[1:]), read[1:], atol=1e-5, rtol=1e-5)
+    # its layers look both ways, and see which token comes first
+    other = known.clone()
+    other[:, -1, 0] += 5
+    assert not torch.allclose(made.reader(other)[:, 0], read[:, 0], atol=1e-4)
+    turned = made.reader(known.flip(1)).flip(1)
+    assert not torch.allclose(turned, read, atol=1e-3)
+    assert made.draw("a cat", steps=2).shape == (16, 16, 3)
 
 
 def test_texts_are_filled_up_with_ends() -> None:

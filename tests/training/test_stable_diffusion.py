@@ -21,6 +21,7 @@ from vlm_history.training.recipes.stable_diffusion import (
     Latents,
     Pictures,
     Reconstruct,
+    learning,
     normalised,
     read,
     told,
@@ -76,12 +77,15 @@ def test_the_network_that_is_trained_starts_from_clip() -> None:
     assert LATENTS.batch(1, 2, range(8))["rows"].max() < 16
 
 
-def test_only_the_unet_learns_and_its_average_follows(small: None) -> None:
+def what_learns(module: torch.nn.Module) -> set[str]:
+    return {name.split(".")[1] for name, p in module.named_parameters() if p.requires_grad}
+
+
+def test_unet_and_reader_learn_and_their_average_follows(small: None) -> None:
     torch.manual_seed(0)
+    assert what_learns(THINGS.build(PICTURES.build(None))) == {"unet"}
     module = LATENTS.build(PICTURES.build(None))
-    assert isinstance(module, Denoise)
-    learning = {name.split(".")[1] for name, p in module.named_parameters() if p.requires_grad}
-    assert learning == {"unet"}
+    assert isinstance(module, Denoise) and what_learns(module) == {"unet", "reader"}
     batch = LATENTS.batch(0, 0, range(8))
     total, weight = module.eval()(**batch)
     assert weight == 8 and 0.1 < float(total.detach() / weight) < 3
@@ -90,11 +94,40 @@ def test_only_the_unet_learns_and_its_average_follows(small: None) -> None:
     torch.testing.assert_close(seen.std((0, 2, 3)), torch.ones(8), atol=0.01, rtol=0)
     assert int(module.get_buffer("updates")) == 0  # not while it is looked at
     with torch.no_grad():
-        for parameter in module.model.unet.parameters():
+        for parameter in learning(module.model).parameters():
             parameter.add_(1.0)
     module.train()(**batch)
-    apart = [a - b for a, b in zip(module.model.unet.parameters(), module.average.parameters(), strict=True)]
+    apart = [a - b for a, b in zip(learning(module.model).parameters(), module.average.parameters(), strict=True)]
     assert all(torch.allclose(gap, torch.full_like(gap, 1 / 11), atol=1e-5) for gap in apart)
+
+
+def test_a_thing_has_the_same_latents_wherever_it_is(small: None) -> None:
+    torch.manual_seed(0)
+    module = LATENTS.build(PICTURES.build(None))
+    assert isinstance(module, Denoise)
+    side = module.model.config.autoencoder.factor
+    for scene in [LATENTS.scene(number) for number in range(16)]:
+        assert all((place - thing.size // 2) % side == 0 for thing in scene.things for place in (thing.x, thing.y))
+
+
+def test_times_are_drawn_about_the_middle(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    module = LATENTS.build(PICTURES.build(None))
+    assert isinstance(module, Denoise)
+    met: list[int] = []
+
+    def watch(z: torch.Tensor, words: torch.Tensor, times: torch.Tensor, epsilon: torch.Tensor) -> torch.Tensor:
+        met.extend(times.tolist())
+        return z.flatten(1).mean(1)
+
+    monkeypatch.setattr(module.model, "forward", watch)
+    batch = LATENTS.batch(0, 0, range(8))
+    for _ in range(100):
+        module.eval()(**batch)
+    assert min(met) >= 0 and max(met) <= 999
+    inner = sum(250 <= time < 750 for time in met) / len(met)
+    assert 0.68 < inner < 0.78  # 0.5 if they were even; 0.728 of a normal logit lie between -1.1 and 1.1
+    assert 450 < sum(met) / len(met) < 550
 
 
 def test_half_precision_changes_little(small: None) -> None:
@@ -152,7 +185,7 @@ def test_scenes_are_learned_by_the_average_of_what_things_taught(small: None) ->
     averaged = [parameter.clone() for parameter in module.average.parameters()]
     later = LATENTS.build(module)
     assert isinstance(later, Denoise) and later.latents is None and int(later.get_buffer("updates")) == 0
-    for parameter, wanted in zip(later.model.unet.parameters(), averaged, strict=True):
+    for parameter, wanted in zip(learning(later.model).parameters(), averaged, strict=True):
         assert torch.equal(parameter, wanted) and parameter.requires_grad
     assert not any(parameter.requires_grad for parameter in later.model.autoencoder.parameters())
 

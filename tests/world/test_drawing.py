@@ -46,20 +46,21 @@ def test_a_scene_is_a_value() -> None:
     assert drawing.sample(WORLD, 7, kind="pair") != drawing.sample(WORLD, 8, kind="pair")
 
 
-def test_tidy_scenes_say_the_same() -> None:
+@pytest.mark.parametrize("step", [drawing.STEP, 8])
+def test_tidy_scenes_say_the_same(step: int) -> None:
     low, high = drawing.SIZE // 2, 64 - drawing.SIZE // 2
     for scene in drawing.scenes(WORLD, 400, seed=5):
-        tidy = drawing.tidy(scene)
+        tidy = drawing.tidy(scene, step)
         assert tidy.fact == scene.fact and tidy.caption("ko") == scene.caption("ko") and tidy.artist == scene.artist
         for thing in tidy.things:
             assert (thing.size, thing.angle) == (drawing.SIZE, 0)
-            assert all(low <= place <= high and (place - low) % drawing.STEP == 0 for place in (thing.x, thing.y))
+            assert all(low <= place <= high and (place - low) % step == 0 for place in (thing.x, thing.y))
         if len(tidy.things) == 2:
             first, second = (Sighting(it.concept.hexcode, float(it.x), float(it.y), 1.0) for it in tidy.things)
             assert related(first, second) == scene.relation
             across, down = abs(first.x - second.x), abs(first.y - second.y)
             assert max(across, down) >= drawing.SIZE and across != down  # none lies on another
-        assert drawing.tidy(tidy) == tidy
+        assert drawing.tidy(tidy, step) == tidy
     pictures = WORLD.render([drawing.tidy(scene) for scene in drawing.scenes(WORLD, 20, seed=5)])
     assert (pictures[:, 0, 0] == 255).all(1).sum() > 15  # in a corner there is seldom a thing
 

@@ -4,6 +4,8 @@ Rombach et al., 2022 (High-Resolution Image Synthesis with Latent Diffusion Mode
 equations are named where the code follows them. Its parts: CLIP's text tower (`clip_towers`) reads, the U-Net (`unet`)
 tells the noise in latents, the autoencoder (`autoencoder`) knows what latents look like, and a sampler (`samplers`)
 goes from one to the other. Guidance is Ho and Salimans' (arXiv 2207.12598).
+
+Between the text tower and the U-Net a few layers may read on (`Reader`), which Stable Diffusion itself has not.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from tqdm import tqdm
 
 from vlm_history.errors import InputError
 from vlm_history.images import Images, is_single, read_images
-from vlm_history.layers import quick_gelu
+from vlm_history.layers import Activation, PreNormBlock, quick_gelu
 from vlm_history.pretrain.autoencoder import Autoencoder, AutoencoderConfig
 from vlm_history.pretrain.clip import Texts, read_texts
 from vlm_history.pretrain.clip_towers import TextConfig, TextTransformer
@@ -48,6 +50,7 @@ class StableDiffusionConfig:
         quick_gelu: whether the text tower uses QuickGELU, as OpenAI's does; else GELU.
         tokens: how many a text has; what it lacks is filled up with ends, which are attended to as well.
         guidance: how much a prompt counts, if nothing else is said.
+        reader: layers that read on, see `Reader`; none in Stable Diffusion.
     """
 
     autoencoder: AutoencoderConfig
@@ -57,6 +60,7 @@ class StableDiffusionConfig:
     quick_gelu: bool = True
     tokens: int = 77
     guidance: float = 7.5
+    reader: int = 0
 
     @classmethod
     def published(cls) -> StableDiffusionConfig:
@@ -65,11 +69,48 @@ class StableDiffusionConfig:
 
     @classmethod
     def world(cls, text: TextConfig) -> StableDiffusionConfig:
-        """64 x 64 pixels, with the text tower of this world's CLIP; v is predicted, which needs fewer steps."""
+        """64 x 64 pixels, with the text tower of this world's CLIP, and two layers that read on where that stopped; v
+        is predicted, which needs fewer steps."""
         return cls(
             AutoencoderConfig.world(), UNetConfig.world(text.width), text, NoiseConfig(prediction="v"),
-            quick_gelu=False, tokens=32, guidance=3.0,
+            quick_gelu=False, tokens=32, guidance=3.0, reader=2,
         )  # fmt: skip
+
+
+class Reader(nn.Module):
+    """Reads on where CLIP's text tower stopped, and learns along with the U-Net.
+
+    CLIP had to tell one picture from others by one vector, for which it hardly matters which word comes first; what
+    its text tower knows at a name says little of where that thing is to be drawn. In the paper a transformer learns to
+    read along with the U-Net (section 3.3); Stable Diffusion took CLIP's as it was, and later ones put layers between
+    that learn (Lumina-Image 2.0's "context refiner", arXiv 2503.21758). Its layers look both ways, and are told anew
+    which token comes first.
+
+    Args:
+        tokens: of a text.
+        width: of the tokens.
+        depth, heads: of the transformer; without a layer, what comes in goes out.
+        activation: of its MLPs.
+    """
+
+    def __init__(self, tokens: int, width: int, depth: int, heads: int, activation: Activation) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(torch.zeros(tokens, width)) if depth else None
+        self.blocks = nn.ModuleList(PreNormBlock(width, heads, False, activation) for _ in range(depth))
+        for block in self.blocks.modules():
+            if isinstance(block, PreNormBlock):  # a new reader lets everything through
+                for last in (block.attention.out, block.mlp.narrow):
+                    nn.init.zeros_(last.weight)
+                    nn.init.zeros_(last.bias)
+
+    def forward(self, words: Words) -> Words:
+        """What is known at each token, after reading on."""
+        if self.positions is None:
+            return words
+        words = words + self.positions
+        for block in self.blocks:
+            words = block(words)
+        return words
 
 
 @dataclass(frozen=True)
@@ -116,8 +157,10 @@ class StableDiffusion(nn.Module):
         self.noise = Noise(config.noise)
         self.autoencoder = Autoencoder(config.autoencoder)
         self.unet = UNet(config.unet)
-        self.text = TextTransformer(config.text, config.text.width, quick_gelu if config.quick_gelu else F.gelu)
+        activation = quick_gelu if config.quick_gelu else F.gelu
+        self.text = TextTransformer(config.text, config.text.width, activation)
         del self.text.project  # CLIP's way out of it, by one token, is not taken
+        self.reader = Reader(config.tokens, config.text.width, config.reader, config.text.heads, activation)
 
     def forward(
         self, z: Latents, words: Words, times: Int[Tensor, " batch"], epsilon: Latents
@@ -145,8 +188,8 @@ class StableDiffusion(nn.Module):
         return F.pad(ids, (0, self.config.tokens - ids.shape[1]), value=end).to(self.unet.outputs.weight.device)
 
     def condition(self, texts: Texts) -> Words:
-        """tau(y) of section 3.3: what CLIP's text tower knows at each token."""
-        return self.text.tokens(self.read(texts))
+        """tau(y) of section 3.3: what CLIP's text tower, and who reads on, know at each token."""
+        return self.reader(self.text.tokens(self.read(texts)))
 
     def encode(self, images: Images) -> Latents:
         """Pictures -> latents, scaled: the means of q(z | x).
@@ -280,7 +323,7 @@ class StableDiffusion(nn.Module):
             lots = [torch.Generator().manual_seed(way.seed + number % n) for number in some.tolist()]
             told, looks = ids[some.to(device)], Looks(self.unet)
             with looks if attention else nullcontext():
-                z, seen = self.denoise(self.text.tokens(told), without, way, lots, start, strength, hole)
+                z, seen = self.denoise(self.condition(told), without, way, lots, start, strength, hole)
             columns: list[list[Any]] = [self.decode(z)]
             if path:
                 columns.append([list(steps) for steps in zip(*map(self.decode, seen), strict=True)])

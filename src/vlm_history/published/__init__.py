@@ -190,6 +190,11 @@ def export(model: nn.Module, directory: str | Path, library: str = "torchvision"
     if isinstance(model, StableDiffusion):
         if library != "diffusers":
             raise InputError(f"expected a library that has Stable Diffusion, that is diffusers, got {library!r}")
+        if model.config.reader:
+            raise InputError(
+                f"expected a Stable Diffusion whose U-Net is told what the text tower knows, got one with "
+                f"{model.config.reader} layers that read on; diffusers has no place for them: keep it as it is"
+            )
         for folder, files in stable_diffusion.beside(model).items():
             _describe(directory / folder, files)
         parts = stable_diffusion.to_diffusers(model)

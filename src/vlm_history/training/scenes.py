@@ -40,14 +40,18 @@ def training_scenes(
     return scenes
 
 
-def tidy_scenes(seed: int, index: int, rows: range, batch_size: int, mix: Mix) -> list[Scene]:
+def tidy_scenes(
+    seed: int, index: int, rows: range, batch_size: int, mix: Mix, step: int = drawing.STEP
+) -> list[Scene]:  # fmt: skip
     """What those that draw learn from: as `training_scenes`, of the hundred everyday things, and tidy."""
-    return [drawing.tidy(it) for it in training_scenes(seed, index, rows, batch_size, mix, drawing.EVERYDAY)]
+    return [drawing.tidy(it, step) for it in training_scenes(seed, index, rows, batch_size, mix, drawing.EVERYDAY)]
 
 
-def tidy_looks(number: int, seed: int, split: str, kind: str | None = None) -> list[Scene]:
+def tidy_looks(
+    number: int, seed: int, split: str, kind: str | None = None, step: int = drawing.STEP
+) -> list[Scene]:  # fmt: skip
     """Tidy scenes of a split, to look at; see `drawing.scenes`."""
-    return [drawing.tidy(scene) for scene in drawing.scenes(world(), number, seed, split, kind)]
+    return [drawing.tidy(scene, step) for scene in drawing.scenes(world(), number, seed, split, kind)]
 
 
 @cache

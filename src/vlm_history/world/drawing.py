@@ -86,16 +86,25 @@ def scenes(world: World, n: int, seed: int = 0, split: str = "train", kind: str 
     return [sample(world, seed * 1_000_000_000 + i, split, kind) for i in range(n)]
 
 
-def tidy(scene: Scene) -> Scene:
+def tidy(scene: Scene, step: int = STEP) -> Scene:
     """The same scene as those that draw learn it: on white paper, its things upright, of one size, at places of a grid.
 
     A text says what is where, and nothing of grounds, sizes and turns; what a small model that draws spends on them it
     lacks for the things. No two overlap, and the relation stays the one that is seen.
+
+    Args:
+        scene: of everyday things, or of others.
+        step: how far apart the places of the grid are, in pixels; it divides `SIZE` and what the paper has beside it.
+
+    Raises:
+        InputError: another step.
     """
+    if step < 1 or SIZE % step or (SIDE - SIZE) % step:
+        raise InputError(f"expected a step that divides {SIZE} and {SIDE - SIZE}, got {step}; take 4 or 8")
     low, high = SIZE // 2, SIDE - SIZE // 2
 
     def near(centre: int) -> int:
-        return min(max(low + STEP * round((centre - low) / STEP), low), high)
+        return min(max(low + step * round((centre - low) / step), low), high)
 
     places = [[near(thing.x), near(thing.y)] for thing in scene.things]
     if scene.relation is not None:
@@ -103,11 +112,11 @@ def tidy(scene: Scene) -> Scene:
         before, after = places if scene.relation in ("left", "above") else places[::-1]
         while after[along] - before[along] < SIZE:
             if after[along] < high:
-                after[along] += STEP
+                after[along] += step
             else:
-                before[along] -= STEP
+                before[along] -= step
         across = 1 - along
         while abs(after[across] - before[across]) >= after[along] - before[along]:
-            after[across] += STEP if after[across] < before[across] else -STEP
+            after[across] += step if after[across] < before[across] else -step
     things = (replace(thing, x=x, y=y, size=SIZE, angle=0) for thing, (x, y) in zip(scene.things, places, strict=True))
     return replace(scene, things=tuple(things), background=PAPER)

@@ -225,13 +225,18 @@ def begin(reader: str) -> StableDiffusion:
     return model
 
 
+def learning(model: StableDiffusion) -> nn.ModuleList:
+    """What of a Stable Diffusion learns in the last two stages."""
+    return nn.ModuleList([model.unet, model.reader])
+
+
 class Denoise(nn.Module):
     """Stable Diffusion with its loss; autoencoder and text tower rest.
 
     Args:
         model: the Stable Diffusion.
         pictures: the scenes that are learned from, by stage.
-        decay: of the moving average of the U-Net's weights.
+        decay: of the moving average of the weights of what learns.
         half: as of `Reconstruct`.
     """
 
@@ -239,8 +244,9 @@ class Denoise(nn.Module):
         super().__init__()
         self.in_half = half
         self.model, self.pictures, self.decay = model.requires_grad_(False), pictures, decay
+        self.average = copy.deepcopy(learning(model))
         model.unet.requires_grad_(True)
-        self.average = copy.deepcopy(model.unet).requires_grad_(False)
+        model.reader.requires_grad_(pictures.reads)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         self.latents: Tensor | None = None
         self.read = lru_cache(REMEMBERED)(self._read)
@@ -248,7 +254,7 @@ class Denoise(nn.Module):
     @torch.no_grad()
     def _read(self, ids: tuple[int, ...]) -> Tensor:
         """What the text tower knows at each token of one text."""
-        return self.model.condition(torch.tensor([ids]))[0]
+        return self.model.text.tokens(self.model.read(torch.tensor([ids])))[0]
 
     def encode(self, device: torch.device) -> Tensor:
         """The latents of all pictures, encoded when they are first asked for: by then the weights are there."""
@@ -271,7 +277,7 @@ class Denoise(nn.Module):
         updates = self.get_buffer("updates")
         updates += 1
         kept = min(self.decay, float(updates) / (float(updates) + 10))
-        for average, now in zip(self.average.parameters(), self.model.unet.parameters(), strict=True):
+        for average, now in zip(self.average.parameters(), learning(self.model).parameters(), strict=True):
             average.lerp_(now, 1 - kept)
 
     def forward(self, rows: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -286,9 +292,13 @@ class Denoise(nn.Module):
         end = self.model.config.text.vocabulary - 1
         texts = [ids[: ids.index(end) + 1] for ids in tokens.tolist()]
         words = torch.stack([self.read(tuple(ids)) for ids in texts])
+        if self.pictures.reads:  # until then words go through the reader unchanged
+            words = self.model.reader(words)
         with torch.no_grad():
             z = self.encode(rows.device)[rows].float()
-        times = torch.randint(self.model.config.noise.steps, (len(z),), device=z.device)
+        middle, spread = self.pictures.times
+        shares = torch.sigmoid(middle + spread * torch.randn(len(z), device=z.device))
+        times = (shares * self.model.config.noise.steps).long().clamp_max(self.model.config.noise.steps - 1)
         with bfloat16(z.device, self.in_half):
             loss = self.model(z, words, times, torch.randn_like(z))
         return loss.sum(), torch.tensor(float(len(z)), device=z.device)
@@ -302,18 +312,24 @@ class Latents(Stage):
         mix: kinds of scenes and their shares.
         pictures: how many there are.
         window: see `Pictures`; with one, each scene must be of one thing, or its text would tell what is not there.
+        step: of the places of things, see `tidy`: where latents lie on them, a thing has the same latents everywhere.
         reader: hash of the recipe that made the CLIP whose text tower reads; none: one that has learned nothing.
+        reads: whether the layers that read on learn, too.
         dropped: share of the sentences that are left out.
+        times: how noisy a picture is that is learned from: the mean and the deviation of the logit of t / T.
         decay, half: see `Denoise`.
         looks: validation scenes.
         drawn: how many of them are drawn, in each language.
     """
 
-    mix: Mix = (("one", 0.3), ("pair", 0.7))
-    pictures: int = 49_152
+    mix: Mix = (("one", 0.2), ("pair", 0.8))
+    pictures: int = 65_536
     window: int | None = None
+    step: int = 8
+    reads: bool = True
     reader: str = ""
     dropped: float = 0.1
+    times: tuple[float, float] = (0.0, 1.0)
     decay: float = 0.9995
     half: bool = False
     looks: int = 256
@@ -321,19 +337,19 @@ class Latents(Stage):
 
     def scene(self, number: int) -> Scene:
         """One of the pictures."""
-        (scene,) = tidy_scenes(0, 0, range(number, number + 1), self.pictures, self.mix)
+        (scene,) = tidy_scenes(0, 0, range(number, number + 1), self.pictures, self.mix, self.step)
         return scene
 
     def build(self, earlier: nn.Module | None) -> nn.Module:
         """A new U-Net over the latents of the stage before; or the one that it has trained, its average."""
         if isinstance(earlier, Denoise):
-            earlier.model.unet.load_state_dict(earlier.average.state_dict())
+            learning(earlier.model).load_state_dict(earlier.average.state_dict())
             return Denoise(earlier.model, self, self.decay, self.half)
         model = begin(self.reader)
         if isinstance(earlier, Reconstruct):
             model.autoencoder.load_state_dict(earlier.model.state_dict())
-            some = [self.scene(number) for number in range(min(512, self.pictures))]
-            model.autoencoder.standardise(normalised(pixels_of(some)))
+            some = [self.scene(number) for number in range(min(1024, self.pictures))]
+            model.autoencoder.standardise(normalised(windowed(some, self.window)))
         return Denoise(model, self, self.decay, self.half)
 
     def batch(self, seed: int, index: int, rows: range) -> Batch:
@@ -347,11 +363,11 @@ class Latents(Stage):
         """Of validation scenes, by the averaged weights: the loss, told in each language and not told, all with the
         same noise; and, if there is a CLIP, how many drawings of pairs it gives back to their own sentence."""
         assert isinstance(module, Denoise)
-        model, now = module.model, module.model.unet
-        model.unet = module.average
-        device = now.outputs.weight.device
+        model, now = module.model, learning(module.model)
+        model.unet, model.reader = module.average
+        device = model.unet.outputs.weight.device
         lots = torch.Generator().manual_seed(0)
-        scenes = tidy_looks(self.looks, 1, VALIDATION, None if self.window is None else "one")
+        scenes = tidy_looks(self.looks, 1, VALIDATION, None if self.window is None else "one", self.step)
         pixels = normalised(windowed(scenes, self.window))
         z = torch.cat([model.encode(some.to(device)) for some in pixels.split(TOGETHER)])
         epsilon = torch.randn(z.shape, generator=lots).to(device)
@@ -365,7 +381,7 @@ class Latents(Stage):
             scores[f"loss_{name}"] = float(torch.cat(losses).mean())
         if self.reader and self.window is None:
             scores |= self._judged(model)
-        model.unet = now
+        model.unet, model.reader = now
         return scores
 
     def _judged(self, model: StableDiffusion) -> dict[str, float]:
@@ -381,10 +397,10 @@ class Latents(Stage):
         return scores
 
     def save(self, module: nn.Module, directory: Path) -> None:
-        """Write the Stable Diffusion with the averaged U-Net; the text tower stays CLIP's."""
+        """Write the Stable Diffusion with the averages of what learned; the text tower stays CLIP's."""
         assert isinstance(module, Denoise)
         module.follow()
-        module.model.unet.load_state_dict(module.average.state_dict())
+        learning(module.model).load_state_dict(module.average.state_dict())
         shared = {"clip": find("clip").weights} if self.reader else None
         checkpoints.save(module.model, directory, bits=8, shared=shared)
 
@@ -399,15 +415,16 @@ RECIPE = Recipe(
             weight_decay=1e-4, betas=(0.9, 0.99), anchor=0.1, window=32,
         ),
         Pictures(
-            "pictures", steps=400, batch_size=8, learning_rate=5e-4, warmup=30, evaluate_every=200,
+            "pictures", steps=500, batch_size=8, learning_rate=5e-4, warmup=30, evaluate_every=250,
             weight_decay=1e-4, betas=(0.9, 0.99),
         ),
         Latents(
-            "things", steps=7000, batch_size=64, learning_rate=2e-3, warmup=300, evaluate_every=1000,
-            weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash, mix=(("one", 1.0),), window=32, pictures=32_768,
+            "things", steps=6000, batch_size=64, learning_rate=2e-3, warmup=300, evaluate_every=1000,
+            weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash, mix=(("one", 1.0),), window=32, reads=False,
+            pictures=32_768, times=(-0.4, 1.0),
         ),
         Latents(
-            "latents", steps=6000, batch_size=64, learning_rate=1.5e-3, warmup=300, evaluate_every=1000,
+            "latents", steps=12_000, batch_size=64, learning_rate=1.5e-3, warmup=300, evaluate_every=1000,
             weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash,
         ),
     ),
@@ -428,7 +445,7 @@ QUICK = Recipe(
         ),
         Latents(
             "things", steps=120, batch_size=32, learning_rate=1e-3, warmup=10, evaluate_every=40, weight_decay=0.01,
-            betas=(0.9, 0.99), reader=CLIPS.hash, mix=(("one", 1.0),), window=32, pictures=1024, decay=0.98, looks=32,
+            betas=(0.9, 0.99), reader=CLIPS.hash, mix=(("one", 1.0),), window=32, reads=False, pictures=1024, decay=0.98, looks=32,
         ),
         Latents(
             "latents", steps=120, batch_size=32, learning_rate=1e-3, warmup=10, evaluate_every=40,
