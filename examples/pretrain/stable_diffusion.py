@@ -34,12 +34,13 @@ from vlm_history.plots.diffusion import as_colours, latent_diffusion
 from vlm_history.plots.sheets import Panel, sheet
 from vlm_history.pretrain.autoencoder import AutoencoderConfig
 from vlm_history.pretrain.clip_towers import TextConfig
+from vlm_history.pretrain.linear_probe import linear_probe
 from vlm_history.pretrain.samplers import NoiseConfig
 from vlm_history.pretrain.stable_diffusion import StableDiffusion, StableDiffusionConfig
 from vlm_history.pretrain.unet import UNet, UNetConfig
 from vlm_history.systems import find
 from vlm_history.text import BytePairTokenizer
-from vlm_history.training.recipes.stable_diffusion import RECIPE
+from vlm_history.training.recipes.stable_diffusion import RECIPE, SIDES, named, sides
 from vlm_history.training.scenes import tidy_looks
 from vlm_history.world import drawing as everyday
 from vlm_history.world.splits import SPLITS
@@ -69,17 +70,27 @@ model = vlm.load("stable-diffusion")
 print(f"autoencoder  {count(model.autoencoder):>10,}")
 print(f"U-Net        {count(model.unet):>10,}")
 print(f"text encoder {count(model.text):>10,}")
+print(f"reads on     {count(model.reader):>10,}")
 
 # %% name="sizes" tags=["quiet"]
 card = json.loads((find("stable-diffusion").weights / "card.json").read_text(encoding="utf-8"))
 coder, channels = model.config.autoencoder, model.config.autoencoder.channels
 pixels, side = coder.image_size, coder.image_size // coder.factor
 *coders, things_stage, second = RECIPE.stages
+
+
+def neat(scene):
+    """A scene as the U-Net learned it."""
+    return everyday.tidy(scene, second.step)
+
+
 plots.values(
     total=count(model),
     autoencoder=count(model.autoencoder),
     unet=count(model.unet),
     text=count(model.text),
+    reader=count(model.reader),
+    layers=model.config.reader,
     pixels=pixels,
     side=side,
     channels=channels,
@@ -147,7 +158,7 @@ plots.show(
 )  # fmt: skip
 
 # %% name="forward"
-scene = everyday.tidy(world.scene("고양이", "사과", relation="left", artist="noto", seed=3))
+scene = neat(world.scene("고양이", "사과", relation="left", artist="noto", seed=3))
 z = model.encode(scene.image())
 epsilon = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
 times = [0, 200, 400, 600, 800, 999]
@@ -222,7 +233,7 @@ plots.show(
 
 # %% name="loss-by-time"
 n_losses = 64
-scenes = tidy_looks(n_losses, seed=3, split="test")
+scenes = tidy_looks(n_losses, seed=3, split="test", step=second.step)
 encoded = torch.cat([model.encode(some) for some in np.split(world.render(scenes), 4)])
 lots = torch.Generator().manual_seed(1)
 its_chance = torch.randn(encoded.shape, generator=lots)
@@ -328,7 +339,7 @@ said = [each.caption(reader) for each in never]
 plots.gallery([Card(picture, alt=text, text=text) for text, picture in zip(said, model.draw(said), strict=True)])
 
 # %% name="from"
-begun = everyday.tidy(world.scene("고양이", "사과", relation="left", artist="twemoji", seed=6))
+begun = neat(world.scene("고양이", "사과", relation="left", artist="twemoji", seed=6))
 wanted = {"ko": "사과 왼쪽에 펭귄이 있다", "en": "a penguin left of an apple"}[reader]
 strengths = (0.2, 0.4, 0.6, 0.8, 1.0)
 again = [model.draw_from(begun.image(), wanted, strength=strength) for strength in strengths]
@@ -510,9 +521,7 @@ for scale, drawn_at in by_scale.items():
 artists = SPLITS["train"][1]
 same = [
     world.render([
-        everyday.tidy(
-            world.scene(*(t.concept.ko for t in each.things), relation=each.relation, artist=artist, seed=100 + k)
-        )
+        neat(world.scene(*(t.concept.ko for t in each.things), relation=each.relation, artist=artist, seed=100 + k))
         for k, artist in enumerate(artists)
     ])
     for each in asked_for
@@ -714,7 +723,7 @@ few = [one for one in paper.scenes if one.kind == "pair"][:24]
 texts = list(zip(*(binding.asked(one, reader) for one in few), strict=True))  # as it is, and with the things exchanged
 as_said, turned = (model.draw(list(some), seed=5) for some in texts)
 elsewhere = model.draw(list(texts[0]), seed=500)
-truly = [world.render([everyday.tidy(each), everyday.tidy(binding.exchanged(each))]) for each in few]
+truly = [world.render([neat(each), neat(binding.exchanged(each))]) for each in few]
 
 by_order, by_seed, by_truth = (
     float(np.mean([variety(list(two)) for two in both]))
@@ -727,6 +736,33 @@ plots.gallery(
 
 # %% name="order" tags=["quiet"]
 plots.values(order=by_order, seed=by_seed, truth=by_truth, n=len(few))
+
+
+# %% name="side"
+def at_names(scenes):
+    """At each name's last token, what the text encoder knows and what is known after reading on; and the side on which
+    its thing is."""
+    texts = [each.caption(reader) for each in scenes]
+    known = model.text.tokens(model.read(texts))
+    read_on = model.reader(known)
+    found = [
+        (row, int(tokens.nonzero()[-1]), side)
+        for row, (each, text) in enumerate(zip(scenes, texts, strict=True))
+        for tokens, side in zip(named(text, each), sides(each), strict=True)
+    ]
+    rows, tokens, its_sides = (torch.tensor(some) for some in zip(*found, strict=True))
+    return known[rows, tokens], read_on[rows, tokens], its_sides
+
+
+*probed, its_sides = at_names(everyday.scenes(world, 1000, seed=12, split="train", kind="pair"))
+*unseen, truth = at_names(everyday.scenes(world, 250, seed=12, split="test", kind="pair"))
+known_sides = [
+    metrics.share((linear_probe(told_by, its_sides, len(SIDES))(new).argmax(1) == truth).tolist())
+    for told_by, new in zip(probed, unseen, strict=True)
+]
+for name, (value, low, high) in zip(("text encoder", "read on"), known_sides, strict=True):
+    print(f"{name:12} {value:5.1%}  {low:.1%} – {high:.1%}")
+plots.values(before=known_sides[0][0], after=known_sides[1][0], n=len(truth))
 
 # %% name="failures"
 cards, wrong, half = [], {"missing": 0, "place": 0, "fine": 0}, 0
@@ -755,7 +791,7 @@ asked_pairs, copies = zip(*both, strict=True)
 things = {thing.concept.hexcode for each in asked_pairs for thing in each.things}
 learned = [second.scene(number) for number in range(second.pictures)]
 learned = [one for one in learned if any(thing.concept.hexcode in things for thing in one.things)]
-looked_through = [*copies, *world.render([everyday.tidy(each) for each in asked_pairs])]
+looked_through = [*copies, *world.render([neat(each) for each in asked_pairs])]
 found = judge.find(looked_through)
 nearest = copying.nearest(looked_through, found, learned)
 apart = {

@@ -116,7 +116,7 @@ def test_what_we_write_diffusers_reads(saved: tuple[dict[str, Any], Path], tmp_p
     with pytest.raises(InputError, match="that is diffusers, got 'transformers'"):
         published.export(ours, tmp_path, library="transformers")
     reading = StableDiffusion(replace(ours.config, reader=1))
-    with pytest.raises(InputError, match="expected .* got one with 1 layers that read on"):
+    with pytest.raises(InputError, match="got one with 1 layers that read on"):
         published.export(reading, tmp_path / "reading", library="diffusers")
     assert not (tmp_path / "reading").exists()
 

@@ -17,13 +17,18 @@ from vlm_history.training.loop import train
 from vlm_history.training.recipes.clip import RECIPE as CLIPS
 from vlm_history.training.recipes.clip import tokenizer
 from vlm_history.training.recipes.stable_diffusion import (
+    SIDES,
     Denoise,
     Latents,
     Pictures,
     Reconstruct,
+    astray,
+    cells,
     learning,
+    named,
     normalised,
     read,
+    sides,
     told,
     windowed,
 )
@@ -78,14 +83,14 @@ def test_the_network_that_is_trained_starts_from_clip() -> None:
 
 
 def what_learns(module: torch.nn.Module) -> set[str]:
-    return {name.split(".")[1] for name, p in module.named_parameters() if p.requires_grad}
+    return {name.removeprefix("model.").split(".")[0] for name, p in module.named_parameters() if p.requires_grad}
 
 
 def test_unet_and_reader_learn_and_their_average_follows(small: None) -> None:
     torch.manual_seed(0)
     assert what_learns(THINGS.build(PICTURES.build(None))) == {"unet"}
     module = LATENTS.build(PICTURES.build(None))
-    assert isinstance(module, Denoise) and what_learns(module) == {"unet", "reader"}
+    assert isinstance(module, Denoise) and what_learns(module) == {"unet", "reader", "side"}
     batch = LATENTS.batch(0, 0, range(8))
     total, weight = module.eval()(**batch)
     assert weight == 8 and 0.1 < float(total.detach() / weight) < 3
@@ -112,7 +117,7 @@ def test_a_thing_has_the_same_latents_wherever_it_is(small: None) -> None:
 
 def test_times_are_drawn_about_the_middle(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    module = LATENTS.build(PICTURES.build(None))
+    module = replace(LATENTS, pointed=0.0).build(PICTURES.build(None))
     assert isinstance(module, Denoise)
     met: list[int] = []
 
@@ -128,6 +133,71 @@ def test_times_are_drawn_about_the_middle(small: None, monkeypatch: pytest.Monke
     inner = sum(250 <= time < 750 for time in met) / len(met)
     assert 0.68 < inner < 0.78  # 0.5 if they were even; 0.728 of a normal logit lie between -1.1 and 1.1
     assert 450 < sum(met) / len(met) < 550
+
+
+def test_names_are_found_where_the_text_has_them() -> None:
+    words = tokenizer()
+    for scene in drawing.scenes(world(), 60, seed=6, split="train", kind="pair"):
+        for language in LANGUAGES:
+            text = scene.caption(language)
+            (ids,), marked = read([text]).tolist(), named(text, scene)
+            assert marked.shape == (2, 32) and not (marked[0] & marked[1]).any()
+            for row, thing in zip(marked, scene.things, strict=True):
+                (tokens,) = row.nonzero(as_tuple=True)
+                name = getattr(thing.concept, language).encode()
+                assert name in words.raw([ids[i] for i in tokens.tolist()])
+                assert torch.equal(tokens, torch.arange(int(tokens[0]), int(tokens[-1]) + 1))
+        assert not named("", scene).any()
+
+
+def test_a_name_within_a_name_is_not_meant() -> None:
+    scene = world().scene("해바라기", "태양", relation="left", seed=1)
+    long, short = named(scene.caption("en", 0), scene)
+    assert "sunflower" in scene.caption("en", 0) and int(long.sum()) >= 1 and int(short.nonzero()[0]) > int(
+        long.nonzero()[-1]
+    )  # fmt: skip
+
+
+def test_sides_and_cells_are_those_of_the_scene() -> None:
+    assert sides(drawing.scenes(world(), 1, seed=6, kind="one")[0]) == (-1, -1)
+    for scene in [drawing.tidy(it, 8) for it in drawing.scenes(world(), 60, seed=6, kind="pair")]:
+        first, second = sides(scene)
+        assert SIDES[first] == scene.relation and {first, second} in ({0, 1}, {2, 3})
+        covered = cells(scene)
+        assert covered.shape == (2, 8, 8) and covered.flatten(1).sum(1).tolist() == [9, 9]
+        assert not (covered[0] & covered[1]).any()
+        ink = (pixels_of([scene])[0] < 250).any(0).unflatten(1, (8, 8)).unflatten(0, (8, 8)).any(3).any(1)
+        assert not (ink & ~covered.any(0)).any()
+
+
+def test_what_goes_astray_and_what_is_misread() -> None:
+    names = torch.zeros(1, 2, 4, dtype=torch.bool)
+    names[0, 0, 1] = names[0, 1, 2] = True
+    places = torch.zeros(1, 2, 4, 4, dtype=torch.bool)
+    places[0, 0, :2, :2] = places[0, 1, 2:, 2:] = True
+    even = torch.full((1, 4, 4, 4), 0.25)
+    torch.testing.assert_close(astray([even], names, places), torch.tensor(0.75**2))
+    led = even.clone()
+    led[0, 1] = 0.25 * places[0, 0]
+    torch.testing.assert_close(astray([even, led], names, places), torch.tensor((3 * 0.75**2) / 4))
+    names[0, 1] = False  # of what is not told nothing is asked
+    torch.testing.assert_close(astray([led], names, places), torch.tensor(0.0))
+    # on a coarser grid a thing is wherever a part of it is
+    assert astray([led[:, :, ::2, ::2]], names | True, places) < 0.75**2
+    assert astray([even], names & False, places) == 0
+
+
+def test_the_reader_is_asked_on_which_side_things_are(small: None) -> None:
+    torch.manual_seed(0)
+    module = replace(LATENTS, mix=(("pair", 1.0),), dropped=0.5).build(PICTURES.build(None))
+    assert isinstance(module, Denoise) and module.side is not None
+    words = torch.randn(2, 32, module.side.in_features)
+    names = torch.zeros(2, 2, 32, dtype=torch.bool)
+    names[0, 0, 3:5] = names[0, 1, 7] = True  # the second text is left out
+    lost = module.misread(words, names, torch.tensor([[0, 1], [2, 3]]))
+    at = torch.stack([words[0, 3:5].mean(0), words[0, 7]])
+    torch.testing.assert_close(lost, torch.nn.functional.cross_entropy(module.side(at), torch.tensor([0, 1])))
+    assert module.misread(words, names, torch.full((2, 2), -1)) == 0
 
 
 def test_half_precision_changes_little(small: None) -> None:
