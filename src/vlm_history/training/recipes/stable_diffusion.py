@@ -540,7 +540,7 @@ RECIPE = Recipe(
             pictures=32_768, times=(-0.4, 1.0),
         ),
         Latents(
-            "latents", steps=12_000, batch_size=64, learning_rate=1.5e-3, warmup=300, evaluate_every=1000,
+            "latents", steps=7_500, batch_size=64, learning_rate=1.5e-3, warmup=300, evaluate_every=1500,
             weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash, pointed=0.05, asked=0.1,
         ),
     ),
