@@ -120,8 +120,12 @@ kept = {
         "loss_ko": languages["ko"],
         "loss_en": languages["en"],
     },
-    say(ko="CLIP이 제 글을 찾아 준 그림", en="drawings that CLIP gives back to their text"): {
-        f"clip_{language}": title for language, title in languages.items()
+    **{
+        title: {f"{metric}_{language}": spoken for language, spoken in languages.items()}
+        for metric, title in (
+            ("objects", say(ko="물건 둘(objects)", en="two things (objects)")),
+            ("relation", say(ko="물건 둘과 자리(relation)", en="two things and their places (relation)")),
+        )
     },
 }
 curves = {
@@ -136,7 +140,7 @@ curves = {
 }  # fmt: skip
 plots.show(
     plots.lines(
-        curves, x=say(ko="본 그림, 천 장", en="pictures seen, in thousands"), shares=[list(kept)[1]],
+        curves, x=say(ko="본 그림, 천 장", en="pictures seen, in thousands"), shares=list(kept)[1:],
         ticks=[round(learned_from[i]) for i in (0, len(learned_from) // 2, -1)],
     ),
     alt="; ".join(
@@ -145,15 +149,19 @@ plots.show(
         for line in lines
     ),
     caption=say(
-        ko=f"검증용 장면 {second.looks}개의 손실, 그리고 검증용 짝 {second.drawn}개를 그린 것을 CLIP이 글 "
-        f"{second.drawn}개 가운데에서 제 글로 돌려보낸 몫입니다. 기록은 성적표에 있습니다.",
-        en=f"The loss on {second.looks} validation scenes, and the share of drawings of {second.drawn} validation "
-        f"pairs that CLIP gives back to their own of {second.drawn} texts, as the card has kept them",
+        ko=f"검증용 장면 {second.looks}개의 손실, 그리고 검증용 짝 {second.drawn}개의 그림에 심판이 준 점수입니다. "
+        "기록은 성적표에 있습니다.",
+        en=f"The loss on {second.looks} validation scenes, and the judge's marks for drawings of {second.drawn} "
+        "validation pairs, as the card has kept them",
     ),
     numbers={
         "drawn": second.drawn,
-        **{f"{when}_{language}": looked_back[row][f"clip_{language}"]
-           for when, row in (("first", 0), ("last", -1)) for language in languages},
+        **{
+            f"{metric}_{when}_{language}": looked_back[row][f"{metric}_{language}"]
+            for metric in ("objects", "relation")
+            for when, row in (("first", 0), ("last", -1))
+            for language in languages
+        },
     },
 )  # fmt: skip
 

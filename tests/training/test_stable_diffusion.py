@@ -306,7 +306,7 @@ def test_the_text_tower_is_clips_and_is_not_stored_again(tmp_path: Path, small: 
         LATENTS, reader=json.loads((find("clip").weights / "card.json").read_text())["recipe"]["hash"], drawn=2
     )
     module = stage.build(PICTURES.build(None))
-    assert isinstance(module, Denoise) and {"clip_ko", "clip_en"} <= stage.evaluate(module).keys()
+    assert isinstance(module, Denoise) and {"objects_ko", "relation_en"} <= stage.evaluate(module).keys()
     stage.save(module, tmp_path / "out")
     shared = json.loads((tmp_path / "out" / "shared.json").read_text(encoding="utf-8"))
     assert set(shared["clip"]["tensors"]) == {f"text.{name}" for name in module.model.text.state_dict()}

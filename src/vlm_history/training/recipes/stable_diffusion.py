@@ -56,12 +56,13 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from vlm_history import checkpoints
+from vlm_history.exam.drawing import as_asked
 from vlm_history.pretrain.autoencoder import Autoencoder, AutoencoderConfig, Gaussian
 from vlm_history.pretrain.clip import CLIP, CLIPConfig, read_texts
 from vlm_history.pretrain.clip_towers import TextConfig
 from vlm_history.pretrain.stable_diffusion import StableDiffusion, StableDiffusionConfig
 from vlm_history.pretrain.unet import Looks, Words
-from vlm_history.systems import find
+from vlm_history.systems import find, load
 from vlm_history.training.experts import expert
 from vlm_history.training.pieces import cut, principal_axes
 from vlm_history.training.precision import bfloat16
@@ -441,7 +442,7 @@ class Latents(Stage):
     decay: float = 0.9995
     half: bool = False
     looks: int = 256
-    drawn: int = 32
+    drawn: int = 64
 
     def scene(self, number: int) -> Scene:
         """One of the pictures."""
@@ -477,7 +478,7 @@ class Latents(Stage):
 
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Of validation scenes, by the averaged weights: the loss, told in each language and not told, all with the
-        same noise; and, if there is a CLIP, how many drawings of pairs it gives back to their own sentence."""
+        same noise; and marks for drawings of pairs, see `_judged`."""
         assert isinstance(module, Denoise)
         model, now = module.model, learning(module.model)
         model.unet, model.reader = module.average
@@ -495,21 +496,21 @@ class Latents(Stage):
                         epsilon.split(TOGETHER), strict=True)  # fmt: skip
             losses = [model(some, model.condition(ids), when, noise) for some, ids, when, noise in parts]
             scores[f"loss_{name}"] = float(torch.cat(losses).mean())
-        if self.reader and self.window is None:
+        if self.drawn and self.window is None and find("judge").shipped:
             scores |= self._judged(model)
         model.unet, model.reader = now
         return scores
 
     def _judged(self, model: StableDiffusion) -> dict[str, float]:
-        """Of drawings of validation pairs, how many CLIP gives back to their own sentence."""
-        clip = expert("clip", self.reader)
-        pairs = tidy_looks(self.drawn, 2, VALIDATION, "pair")
+        """The exam's marks for drawings of validation pairs: they tell how far learning has come, and decide nothing."""
+        judge, pairs = load("judge"), tidy_looks(self.drawn, 2, VALIDATION, "pair")
         scores = {}
         for language in LANGUAGES:
-            said = [scene.caption(language) for scene in pairs]
-            seen = clip.encode_image(np.stack(model.draw(said, steps=10)))
-            found = (seen @ clip.encode_text(said).T).argmax(1)
-            scores[f"clip_{language}"] = float((found == torch.arange(len(said))).float().mean())
+            seen = judge.find(model.draw([scene.caption(language) for scene in pairs], steps=10))
+            objects, relations = zip(*map(as_asked, pairs, seen), strict=True)
+            scores[f"objects_{language}"], scores[f"relation_{language}"] = map(
+                float, map(np.mean, (objects, relations))
+            )
         return scores
 
     def save(self, module: nn.Module, directory: Path) -> None:
