@@ -502,7 +502,7 @@ class Latents(Stage):
         return scores
 
     def _judged(self, model: StableDiffusion) -> dict[str, float]:
-        """The exam's marks for drawings of validation pairs: they tell how far learning has come, and decide nothing."""
+        """The exam's marks for drawings of validation pairs: they show its progress, and decide nothing."""
         judge, pairs = load("judge"), tidy_looks(self.drawn, 2, VALIDATION, "pair")
         scores = {}
         for language in LANGUAGES:
