@@ -281,7 +281,7 @@ def astray(
     cells: Bool[Tensor, "batch 2 rows columns"],
 ) -> Float[Tensor, ""]:  # fmt: skip
     """How much of the looks at the names of things comes from where these are not, squared: a mean over things and
-    layers (TokenCompose, arXiv 2312.03626, equation 3).
+    layers (the token loss of TokenCompose, arXiv 2312.03626).
 
     Args:
         looks: of each layer of a U-Net, see `unet.Looks`.
@@ -370,7 +370,7 @@ class Denoise(nn.Module):
         assert self.side is not None
         there = named.any(2) & (sides >= 0)
         shares = named.float() / named.sum(2, keepdim=True).clamp_min(1)
-        told = self.side(shares @ words).flatten(0, 1)
+        told = self.side(shares @ words.float()).flatten(0, 1)
         each = F.cross_entropy(told, sides.clamp_min(0).flatten(), reduction="none").view_as(sides)
         return (each * there).sum() / there.sum().clamp_min(1)
 
@@ -390,8 +390,6 @@ class Denoise(nn.Module):
         end = self.model.config.text.vocabulary - 1
         texts = [ids[: ids.index(end) + 1] for ids in tokens.tolist()]
         words = torch.stack([self.read(tuple(ids)) for ids in texts])
-        if self.pictures.reads:  # until then words go through the reader unchanged
-            words = self.model.reader(words)
         with torch.no_grad():
             z = self.encode(rows.device)[rows].float()
         middle, spread = self.pictures.times
@@ -399,6 +397,8 @@ class Denoise(nn.Module):
         times = (shares * self.model.config.noise.steps).long().clamp_max(self.model.config.noise.steps - 1)
         looks = Looks(self.model.unet)
         with bfloat16(z.device, self.in_half), looks if self.pictures.pointed else nullcontext():
+            if self.pictures.reads:  # until then words go through the reader unchanged
+                words = self.model.reader(words)
             loss = self.model(z, words, times, torch.randn_like(z)).mean()
         if self.pictures.pointed:
             assert named is not None and cells is not None
@@ -541,8 +541,8 @@ RECIPE = Recipe(
             pictures=32_768, times=(-0.4, 1.0),
         ),
         Latents(
-            "latents", steps=7_500, batch_size=64, learning_rate=1.5e-3, warmup=300, evaluate_every=1500,
-            weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash, pointed=0.05, asked=0.1,
+            "latents", steps=10_000, batch_size=64, learning_rate=1.5e-3, warmup=300, evaluate_every=2000,
+            weight_decay=0.01, betas=(0.9, 0.99), reader=CLIPS.hash, pointed=0.05, asked=0.1, half=True,
         ),
     ),
 )  # fmt: skip
