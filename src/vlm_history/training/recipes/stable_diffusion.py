@@ -307,9 +307,19 @@ def begin(reader: str) -> StableDiffusion:
     return model
 
 
+PARTS = ("unet", "reader")
+"""What of a Stable Diffusion learns in the last two stages."""
+
+
 def learning(model: StableDiffusion) -> nn.ModuleList:
-    """What of a Stable Diffusion learns in the last two stages."""
-    return nn.ModuleList([model.unet, model.reader])
+    """Its `PARTS`."""
+    return nn.ModuleList(model.get_submodule(name) for name in PARTS)
+
+
+def put(model: StableDiffusion, parts: nn.ModuleList) -> None:
+    """Have it use these `PARTS`."""
+    for name, part in zip(PARTS, parts, strict=True):
+        model.add_module(name, part)
 
 
 class Denoise(nn.Module):
@@ -481,7 +491,7 @@ class Latents(Stage):
         same noise; and marks for drawings of pairs, see `_judged`."""
         assert isinstance(module, Denoise)
         model, now = module.model, learning(module.model)
-        model.unet, model.reader = module.average
+        put(model, module.average)
         device = model.unet.outputs.weight.device
         lots = torch.Generator().manual_seed(0)
         scenes = tidy_looks(self.looks, 1, VALIDATION, None if self.window is None else "one", self.step)
@@ -498,7 +508,7 @@ class Latents(Stage):
             scores[f"loss_{name}"] = float(torch.cat(losses).mean())
         if self.drawn and self.window is None and find("judge").shipped:
             scores |= self._judged(model)
-        model.unet, model.reader = now
+        put(model, now)
         return scores
 
     def _judged(self, model: StableDiffusion) -> dict[str, float]:
