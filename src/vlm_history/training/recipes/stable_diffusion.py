@@ -42,7 +42,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -342,12 +342,19 @@ class Denoise(nn.Module):
         self.side = nn.Linear(model.config.text.width, len(SIDES)) if pictures.asked else None
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         self.latents: Tensor | None = None
-        self.read = lru_cache(REMEMBERED)(self._read)
+        self.known: dict[tuple[int, ...], Tensor] = {}
 
     @torch.no_grad()
-    def _read(self, ids: tuple[int, ...]) -> Tensor:
-        """What the text tower knows at each token of one text."""
-        return self.model.text.tokens(self.model.read(torch.tensor([ids])))[0]
+    def read(self, tokens: Int[Tensor, "batch length"]) -> Words:
+        """What the text tower knows at each token; a text that was read of late is not read again."""
+        ids = self.model.read(tokens)
+        texts = [tuple(row) for row in ids.tolist()]
+        if len(self.known) > REMEMBERED:
+            self.known.clear()
+        new = {text: row for row, text in enumerate(texts) if text not in self.known}
+        if new:
+            self.known |= zip(new, self.model.text.tokens(ids[list(new.values())]), strict=True)
+        return torch.stack([self.known[text] for text in texts])
 
     def encode(self, device: torch.device) -> Tensor:
         """The latents of all pictures, encoded when they are first asked for: by then the weights are there."""
@@ -397,9 +404,7 @@ class Denoise(nn.Module):
         """
         if self.training:
             self.follow()
-        end = self.model.config.text.vocabulary - 1
-        texts = [ids[: ids.index(end) + 1] for ids in tokens.tolist()]
-        words = torch.stack([self.read(tuple(ids)) for ids in texts])
+        words = self.read(tokens)
         with torch.no_grad():
             z = self.encode(rows.device)[rows].float()
         middle, spread = self.pictures.times
