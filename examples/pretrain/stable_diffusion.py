@@ -156,6 +156,7 @@ plots.show(
     ),
     numbers={
         "drawn": second.drawn,
+        "first_seen": 1000 * learned_from[0],
         **{
             f"{metric}_{when}_{language}": looked_back[row][f"{metric}_{language}"]
             for metric in ("objects", "relation")
@@ -773,14 +774,13 @@ for name, (value, low, high) in zip(("text encoder", "read on"), known_sides, st
 plots.values(before=known_sides[0][0], after=known_sides[1][0], n=len(truth))
 
 # %% name="failures"
-cards, wrong, half = [], {"missing": 0, "place": 0, "fine": 0}, 0
+cards, wrong = [], {"missing": 0, "place": 0, "fine": 0}
 for scene_asked, picture, found in zip(paper.scenes, sat, judge.find(sat), strict=True):
     if scene_asked.kind != "pair":
         continue
     objects, related = drawing.as_asked(scene_asked, found)
     there = len({thing.name for thing in found} & {thing.concept.hexcode for thing in scene_asked.things})
     wrong["fine" if related else "place" if there == 2 else "missing"] += 1
-    half += there == 1
     if not related and len(cards) < 8:
         note = " · ".join(names[thing.name] for thing in found) or say(ko="찾은 것 없음", en="nothing found")
         text = scene_asked.caption(reader)
@@ -788,7 +788,7 @@ for scene_asked, picture, found in zip(paper.scenes, sat, judge.find(sat), stric
 plots.gallery(cards or [Card(sat[0], alt=paper.prompts[0], text=paper.prompts[0], right=True)])
 
 # %% name="wrong" tags=["quiet"]
-plots.values(n=sum(wrong.values()), half=half, **wrong)
+plots.values(n=sum(wrong.values()), **wrong)
 
 # %% name="copies"
 k = 6
