@@ -12,6 +12,7 @@ else has to be predicted, and no overlapping boxes have to be sorted out.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,6 +57,30 @@ class Sighting:
     x: float
     y: float
     chance: float
+
+
+def related(first: Sighting, second: Sighting) -> str:
+    """How the first is placed to the second: left, right, above or below, whichever it is more."""
+    across, down = second.x - first.x, second.y - first.y
+    if abs(across) > abs(down):
+        return "left" if across > 0 else "right"
+    return "above" if down > 0 else "below"
+
+
+def judged(found: Sequence[Sighting], wanted: Sequence[str], relation: str | None) -> tuple[float, bool]:
+    """Marks for a drawing, as the exam gives them: F1 of the things in it against those wanted, and whether both of two
+    are there and placed as they should be.
+
+    Args:
+        found: what is in the drawing.
+        wanted: names of what was asked for.
+        relation: of the first to the second; None if there is one.
+    """
+    seen = {thing.name: thing for thing in found}
+    right = len(seen.keys() & set(wanted))
+    objects = 2 * right / (len(seen) + len(set(wanted))) if right else 0.0
+    there = len(wanted) == 2 and right == 2
+    return objects, there and related(seen[wanted[0]], seen[wanted[1]]) == relation
 
 
 def gather(chances: Float[Tensor, "batch names rows columns"], size: int) -> tuple[Tensor, Tensor, Tensor]:

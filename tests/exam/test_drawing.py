@@ -16,7 +16,7 @@ from tests.exam.cards import agrees, scores_of
 from vlm_history.cli import main
 from vlm_history.errors import InputError
 from vlm_history.exam import copying, drawing
-from vlm_history.judge import Sighting
+from vlm_history.judge import Sighting, related
 from vlm_history.pretrain.dalle import DALLE
 from vlm_history.systems import find, load
 from vlm_history.world import Scene, World
@@ -108,7 +108,7 @@ def test_what_a_drawing_is_marked_by(world: World) -> None:
 
 def test_relations_are_those_of_the_world(sheets: list[drawing.Paper]) -> None:
     for scene in sheets[0].scenes[:N]:
-        assert drawing.related(*sightings(scene)) == scene.relation
+        assert related(*sightings(scene)) == scene.relation
 
 
 class Drawer:

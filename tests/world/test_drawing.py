@@ -6,8 +6,7 @@ from collections import Counter
 import pytest
 
 from vlm_history.errors import InputError
-from vlm_history.exam.drawing import related
-from vlm_history.judge import Sighting
+from vlm_history.judge import Sighting, related
 from vlm_history.world import World, drawing
 from vlm_history.world.splits import HELD_OUT_ARTIST, SPLITS, TRAIN_ARTISTS, VALIDATION_ARTIST, pair_split
 

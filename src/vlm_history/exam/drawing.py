@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from vlm_history.errors import InputError
 from vlm_history.exam import metrics
-from vlm_history.judge import Judge, Sighting
+from vlm_history.judge import Judge, Sighting, judged
 from vlm_history.pretrain.dalle import DALLE
 from vlm_history.systems import find, load
 from vlm_history.world import Scene, World, drawing
@@ -103,14 +103,6 @@ def papers(world: World, n: int, seed: int, judge: Judge | None = None) -> list[
     return [Paper(prefix, it, scenes, judge, candidates) for prefix, candidates in sheets for it in LANGUAGES]
 
 
-def related(first: Sighting, second: Sighting) -> str:
-    """How the first is placed to the second: left, right, above or below, whichever it is more."""
-    across, down = second.x - first.x, second.y - first.y
-    if abs(across) > abs(down):
-        return "left" if across > 0 else "right"
-    return "above" if down > 0 else "below"
-
-
 def as_asked(scene: Scene, found: list[Sighting]) -> tuple[float, bool]:
     """`objects` and `relation` of one drawing; of a single thing there is no relation.
 
@@ -118,11 +110,7 @@ def as_asked(scene: Scene, found: list[Sighting]) -> tuple[float, bool]:
         scene: what was asked for.
         found: what the judge finds in the drawing.
     """
-    seen = {thing.name: thing for thing in found}
-    wanted = [thing.concept.hexcode for thing in scene.things]
-    objects = metrics.object_f1(seen, wanted)
-    there = len(wanted) == 2 and all(name in seen for name in wanted)
-    return objects, there and related(seen[wanted[0]], seen[wanted[1]]) == scene.relation
+    return judged(found, [thing.concept.hexcode for thing in scene.things], scene.relation)
 
 
 def mark(paper: Paper, drawn: list[Picture], seed: int = 0, resamples: int = 1000) -> dict[str, tuple[float, ...]]:

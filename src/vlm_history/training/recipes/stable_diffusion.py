@@ -56,7 +56,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from vlm_history import checkpoints
-from vlm_history.exam.drawing import as_asked
+from vlm_history.judge import judged
 from vlm_history.pretrain.autoencoder import Autoencoder, AutoencoderConfig, Gaussian
 from vlm_history.pretrain.clip import CLIP, CLIPConfig, read_texts
 from vlm_history.pretrain.clip_towers import TextConfig
@@ -519,13 +519,17 @@ class Latents(Stage):
     def _judged(self, model: StableDiffusion) -> dict[str, float]:
         """The exam's marks for drawings of validation pairs: they show its progress, and decide nothing."""
         judge, pairs = load("judge"), tidy_looks(self.drawn, 2, VALIDATION, "pair")
-        scores = {}
+        scores: dict[str, float] = {}
         for language in LANGUAGES:
             seen = judge.find(model.draw([scene.caption(language) for scene in pairs], steps=10))
-            objects, relations = zip(*map(as_asked, pairs, seen), strict=True)
-            scores[f"objects_{language}"], scores[f"relation_{language}"] = map(
-                float, map(np.mean, (objects, relations))
-            )
+            marks = [
+                judged(found, [thing.concept.hexcode for thing in scene.things], scene.relation)
+                for scene, found in zip(pairs, seen, strict=True)
+            ]
+            scores |= {
+                f"{name}_{language}": float(np.mean(each))
+                for name, each in zip(("objects", "relation"), zip(*marks, strict=True), strict=True)
+            }
         return scores
 
     def save(self, module: nn.Module, directory: Path) -> None:
