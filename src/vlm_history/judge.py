@@ -74,7 +74,7 @@ def judged(found: Sequence[Sighting], wanted: Sequence[str], relation: str | Non
     Args:
         found: what is in the drawing.
         wanted: names of what was asked for.
-        relation: of the first to the second; None if there is one.
+        relation: of the first to the second; None where a single thing was asked for.
     """
     seen = {thing.name: thing for thing in found}
     right = len(seen.keys() & set(wanted))

@@ -11,7 +11,7 @@ from tests.training.halves import check_half
 from vlm_history.pretrain.autoencoder import AutoencoderConfig
 from vlm_history.pretrain.stable_diffusion import StableDiffusion
 from vlm_history.pretrain.unet import UNetConfig
-from vlm_history.systems import find, load_from
+from vlm_history.systems import find, load, load_from
 from vlm_history.training import recipes
 from vlm_history.training.loop import train
 from vlm_history.training.recipes.clip import RECIPE as CLIPS
@@ -106,13 +106,31 @@ def test_unet_and_reader_learn_and_their_average_follows(small: None) -> None:
     assert all(torch.allclose(gap, torch.full_like(gap, 1 / 11), atol=1e-5) for gap in apart)
 
 
-def test_a_thing_has_the_same_latents_wherever_it_is(small: None) -> None:
+def test_things_lie_where_latents_do(small: None) -> None:
     torch.manual_seed(0)
     module = LATENTS.build(PICTURES.build(None))
     assert isinstance(module, Denoise)
     side = module.model.config.autoencoder.factor
     for scene in [LATENTS.scene(number) for number in range(16)]:
         assert all((place - thing.size // 2) % side == 0 for thing in scene.things for place in (thing.x, thing.y))
+
+
+@pytest.mark.skipif(not find("stable-diffusion").shipped, reason="no weights of Stable Diffusion shipped yet")
+@torch.no_grad()
+def test_a_thing_has_nearly_the_same_latents_wherever_it_lies() -> None:
+    model = load("stable-diffusion")
+    scenes = [drawing.tidy(it, 8) for it in drawing.scenes(world(), 8, seed=3, split="test", kind="one")]
+    for shift, least, most in ((16, 0.0, 0.1), (4, 0.5, 2.0)):
+        apart = []
+        for scene in scenes:
+            (thing,) = scene.things
+            seen = [replace(scene, things=(replace(thing, x=at, y=28),)).image() for at in (28, 28 + shift)]
+            here, there = (
+                model.encode(picture)[0][:, 2:5, left : left + 3]
+                for picture, left in zip(seen, (2, 2 + shift // 8), strict=True)
+            )
+            apart.append(float((here - there).square().mean().sqrt() / here.std()))
+        assert least <= sum(apart) / len(apart) <= most, shift
 
 
 def test_times_are_drawn_about_the_middle(small: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,7 +170,7 @@ class StableDiffusion(nn.Module):
         Args:
             z: latents, scaled.
             words: of each picture, see `condition`.
-                times: t, from 0 to T - 1; the paper draws it evenly.
+            times: t, from 0 to T - 1; the paper draws it evenly.
             epsilon: normal noise.
         """
         predicted = self.unet(self.noise.add(z, epsilon, times), times, words)

@@ -14,17 +14,18 @@ weighted .001, .05 and .15, it left a picture 2,350, 870 and 500 nats, and of th
 the judge found .85, .87 and .85. A U-Net over latents of 2,640 nats drew .2 to .3 of what validation sentences ask for
 (`objects`) after 250,000 pictures. Last of all latents are brought to mean 0 and deviation 1 in windows of things.
 
-Then the U-Net is trained alone, in two stages as well: with windows of single things, a quarter of the work and no
-doubt which word is meant, and then with scenes as a whole. Such a network is at home on grids of any size; Stable
+Then the autoencoder rests and the U-Net is trained, in two stages as well: with windows of single things, a quarter of
+the work and no doubt which word is meant, and then with scenes as a whole. Such a network is at home on grids of any size; Stable
 Diffusion, too, learned from pictures of 256 x 256 pixels before those of 512 x 512. Pictures are encoded once, before
 a stage begins, since to draw and to encode a picture again and again takes half as long as to learn from it; sentences
 are chosen anew each time, in Korean or in English by lot, and one in ten is left out, so that a drawing can be guided
 (Ho and Salimans, arXiv 2207.12598). What is kept is a moving average of the weights (DDPM, arXiv 2006.11239, appendix
 B).
 
-Three things decide how far two hours go:
+Four things decide how far two hours go:
 
-- Things lie where latents do, 8 pixels apart. Else what is the same thing to the eye has four kinds of latents.
+- Things lie where latents do, 8 pixels apart. Moved by that much, its latents stay the
+  same but for .04 of their deviation; moved by 4 pixels, they differ by 1.2 of it.
 - Times are not drawn evenly but about the middle (Esser et al., arXiv 2403.03206, section 3.1): their logit is normal.
   In trials of three minutes on a core, of 57,600 windows, the judge found .60 of single things that validation
   sentences asked for when times were even, .60, .69, .76 and .79 when the mean of the logit was .7, .3, 0 and -.4
@@ -33,6 +34,9 @@ Three things decide how far two hours go:
 - CLIP's text tower reads, as it was trained, and scenes are learned along with two layers that read on. It never had
   to know which of two things is where, and what it knows at a name hardly tells: a U-Net that had nothing else drew
   both things at their places in .03 of scenes.
+- While it learns, the reader is asked at each name on which side its thing is, and the grid whether it looks at a name
+  from where its thing is. In a trial of 70,000 scenes without either, `relation` was .04, and a linear probe read from
+  the reader little more than whether two things are beside or above one another.
 """
 
 from __future__ import annotations
