@@ -15,12 +15,12 @@ the judge found .85, .87 and .85. A U-Net over latents of 2,640 nats drew .2 to 
 (`objects`) after 250,000 pictures. Last of all latents are brought to mean 0 and deviation 1 in windows of things.
 
 Then the autoencoder rests and the U-Net is trained, in two stages as well: with windows of single things, a quarter of
-the work and no doubt which word is meant, and then with scenes as a whole. Such a network is at home on grids of any size; Stable
-Diffusion, too, learned from pictures of 256 x 256 pixels before those of 512 x 512. Pictures are encoded once, before
-a stage begins, since to draw and to encode a picture again and again takes half as long as to learn from it; sentences
-are chosen anew each time, in Korean or in English by lot, and one in ten is left out, so that a drawing can be guided
-(Ho and Salimans, arXiv 2207.12598). What is kept is a moving average of the weights (DDPM, arXiv 2006.11239, appendix
-B).
+the work and no doubt which word is meant, and then with scenes as a whole. Such a network is at home on grids of any
+size; Stable Diffusion, too, learned from pictures of 256 x 256 pixels before those of 512 x 512. Pictures are encoded
+once, before a stage begins, since to draw and to encode a picture again and again takes half as long as to learn from
+it; sentences are chosen anew each time, in Korean or in English by lot, and one in ten is left out, so that a drawing
+can be guided (Ho and Salimans, arXiv 2207.12598). What is kept is a moving average of the weights (DDPM, arXiv
+2006.11239, appendix B).
 
 Four things decide how far two hours go:
 
